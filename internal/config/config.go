@@ -1,0 +1,68 @@
+package config
+
+import "net/netip"
+
+// Config is a whole configuration that has passed every check. It is plain
+// data: nothing in it changes after Parse, so any number of goroutines may
+// read it.
+type Config struct {
+	// Listeners are the addresses clients connect to. At least one.
+	Listeners []Listener `koanf:"listeners"`
+
+	// Pools are the groups of relays that listeners and routes name. At least
+	// one.
+	Pools []Pool `koanf:"pools"`
+
+	// Admin is the HTTP server for the dashboard, metrics and the API.
+	Admin Admin `koanf:"admin"`
+
+	// Log says what is logged, and how.
+	Log Log `koanf:"log"`
+
+	// Workers is the number of event loops, 0 to 256. Default 0: one per CPU.
+	Workers int `koanf:"workers"`
+
+	// Warnings are things that are allowed but rarely meant, sorted by line,
+	// for the caller to print at start.
+	Warnings []Problem
+}
+
+// Pool returns the pool of that name, or nil when there is none. Every name
+// held by a listener or a route has a pool.
+func (c *Config) Pool(name string) *Pool {
+	for i := range c.Pools {
+		if c.Pools[i].Name == name {
+			return &c.Pools[i]
+		}
+	}
+	return nil
+}
+
+// Admin is the HTTP server that answers people, Prometheus and keepalived.
+type Admin struct {
+	// Address is where it listens, IP:port. Default 127.0.0.1:9925. An address
+	// that is not loopback needs TokenFile.
+	Address netip.AddrPort `koanf:"address"`
+
+	// TokenFile is the path of a file that holds the token asked for before
+	// anything is changed. Default "": changes are open, on loopback only.
+	TokenFile string `koanf:"token_file"`
+}
+
+// Log is what is logged, and how.
+type Log struct {
+	// Level is the least severe level written: debug, info, warn or error.
+	// Default info. Session lines are info.
+	Level LogLevel `koanf:"level"`
+
+	// Format is json, for machines, or console, for people. Default json.
+	Format LogFormat `koanf:"format"`
+}
+
+func (r *report) checkAdmin(a Admin) {
+	r.path("admin.token_file", a.TokenFile)
+	if a.Address.IsValid() && !a.Address.Addr().IsLoopback() && a.TokenFile == "" && !r.failed("admin.token_file") {
+		r.fail("admin.address", "an address off loopback needs admin.token_file: "+
+			"whoever reaches it could drain every relay")
+	}
+}

@@ -1,0 +1,171 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Listener is one address that clients connect to.
+type Listener struct {
+	// Name is the listener's name in logs and metrics. Default: its address.
+	Name string `koanf:"name"`
+
+	// Address is the IP and port to listen on, such as "192.0.2.25:25" or
+	// "[::]:25". It need not be up yet. Required.
+	Address netip.AddrPort `koanf:"address"`
+
+	// Pool is the name of the pool that takes clients no route names. May be
+	// left out where there is only one pool.
+	Pool string `koanf:"pool"`
+
+	// Allow are the networks that may connect, such as 10.0.0.0/8; a bare
+	// address is that address alone. 0.0.0.0/0 is all of IPv4 and ::/0 all of
+	// IPv6, neither holds the other. Required: nobody may connect until named.
+	Allow []netip.Prefix `koanf:"allow"`
+
+	// Deny are networks that may not connect though Allow holds them.
+	// Default: none.
+	Deny []netip.Prefix `koanf:"deny"`
+
+	// Routes choose a pool by the client's address; the first match wins.
+	// Default: none, Pool takes everybody.
+	Routes []Route `koanf:"routes"`
+
+	// Protocol is smtp, where the relay greets first, or tcp, where nothing is
+	// awaited and bytes are relayed as soon as the relay is connected (port
+	// 465). Default smtp.
+	Protocol Protocol `koanf:"protocol"`
+
+	// DeniedReply is what a client outside Allow gets: 421, so that its queue
+	// waits; 554, so that its mail bounces; drop, nothing. Default 421.
+	DeniedReply DeniedReply `koanf:"denied_reply"`
+
+	// AcceptProxy are the networks whose connections must begin with a PROXY
+	// protocol header, which then gives the client's address. Default: none.
+	AcceptProxy []netip.Prefix `koanf:"accept_proxy"`
+
+	// Hostname is our name in our own replies. Default: the machine's name.
+	Hostname string `koanf:"hostname"`
+
+	// MaxSessions is the most sessions at one time, 0 to 10000000; 0 is no
+	// limit. Default 10000.
+	MaxSessions int `koanf:"max_sessions"`
+
+	// MaxSessionsPerClient is the most sessions at one time from one client
+	// address, 0 to 10000000; 0 is no limit. Default 0.
+	MaxSessionsPerClient int `koanf:"max_sessions_per_client"`
+}
+
+// Route sends some clients of a listener to another pool.
+type Route struct {
+	// From are the client networks this route is for. Required.
+	From []netip.Prefix `koanf:"from"`
+
+	// Pool is the name of the pool that takes them. Required.
+	Pool string `koanf:"pool"`
+}
+
+func (r *report) checkListeners(c *Config) {
+	if len(c.Listeners) == 0 {
+		r.fail("listeners", "required: at least one, with address, pool and allow")
+	}
+	r.checkAddresses(c)
+	names := make(map[string]string)
+	for i := range c.Listeners {
+		l, at := &c.Listeners[i], fmt.Sprintf("listeners[%d]", i)
+		r.checkListener(l, at)
+		if !r.failed(at + ".address") { // its default name would be taken too
+			r.unique(names, at+".name", l.Name)
+		}
+		r.reference(c, at+".pool", l.Pool)
+		for j, rt := range l.Routes {
+			r.checkRoute(c, rt, fmt.Sprintf("%s.routes[%d]", at, j))
+		}
+	}
+}
+
+func (r *report) checkListener(l *Listener, at string) {
+	r.name(at+".name", l.Name)
+	if !l.Address.IsValid() {
+		r.fail(at+".address", `required: the IP and port to listen on, such as "192.0.2.25:25"`)
+	}
+	if len(l.Allow) == 0 {
+		r.fail(at+".allow", "required: nobody may connect until named, such as [10.0.0.0/8]")
+	}
+	for i, p := range l.Allow {
+		if p.Bits() == 0 {
+			r.warn(fmt.Sprintf("%s.allow[%d]", at, i),
+				"every address may connect: relays that trust this machine become open relays")
+		}
+	}
+	for i, p := range l.AcceptProxy {
+		if p.Bits() == 0 {
+			r.warn(fmt.Sprintf("%s.accept_proxy[%d]", at, i),
+				"every peer may name any client address: allow then protects nothing")
+		}
+	}
+	r.mailName(at+".hostname", l.Hostname)
+	r.between(at+".max_sessions", l.MaxSessions, 0, maxSessions)
+	r.between(at+".max_sessions_per_client", l.MaxSessionsPerClient, 0, maxSessions)
+}
+
+func (r *report) checkRoute(c *Config, rt Route, at string) {
+	if len(rt.From) == 0 {
+		r.fail(at+".from", "required: the client networks this route is for, such as [10.10.2.0/24]")
+	}
+	r.reference(c, at+".pool", rt.Pool)
+}
+
+// reference checks that a pool of that name exists.
+func (r *report) reference(c *Config, key, name string) {
+	if r.failed("pools") || len(c.Pools) == 0 {
+		return // said once, at pools
+	}
+	known := make([]string, 0, len(c.Pools))
+	for i, p := range c.Pools {
+		if p.Name == "" || r.failed(fmt.Sprintf("pools[%d].name", i)) {
+			return // the missing name is the error, not the reference to it
+		}
+		known = append(known, p.Name)
+	}
+	switch {
+	case name == "":
+		r.fail(key, "required: "+oneOf(known))
+	case c.Pool(name) == nil:
+		r.fail(key, "no such pool: "+suggest(name, known))
+	}
+}
+
+// checkAddresses finds sockets that could not all be bound. A wildcard takes
+// its port from every address of its family (ip(7)); whether "[::]" takes
+// IPv4's as well depends on how it is bound, so that is left to the kernel.
+func (r *report) checkAddresses(c *Config) {
+	type bound struct {
+		key  string
+		addr netip.AddrPort
+	}
+	var all []bound
+	add := func(key string, addr netip.AddrPort) {
+		if !addr.IsValid() || r.failed(key) {
+			return
+		}
+		for _, other := range all {
+			if overlap(addr, other.addr) {
+				r.fail(key, fmt.Sprintf("must differ from %s (%s)", other.key, other.addr))
+				return
+			}
+		}
+		all = append(all, bound{key, addr})
+	}
+	for i, l := range c.Listeners {
+		add(fmt.Sprintf("listeners[%d].address", i), l.Address)
+	}
+	add("admin.address", c.Admin.Address)
+}
+
+func overlap(a, b netip.AddrPort) bool {
+	if a.Port() != b.Port() || a.Addr().Is4() != b.Addr().Is4() {
+		return false
+	}
+	return a.Addr() == b.Addr() || a.Addr().IsUnspecified() || b.Addr().IsUnspecified()
+}
