@@ -30,7 +30,7 @@ func (r *report) decode(k *koanf.Koanf, cfg *Config) {
 // failDecode finds the keys in the tree of errors that the decoder returns,
 // one level of it at a time.
 func (r *report) failDecode(err error) {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked level by level, so that no key is missed
 	case nil:
 	case *mapstructure.DecodeError:
 		r.fail(e.Name(), e.Unwrap().Error())

@@ -287,9 +287,9 @@ func TestMistakesBetweenParts(t *testing.T) {
 			[]string{`f.yaml:5: listeners[1].name: "192.0.2.25:25": the name "192.0.2.25:25" is taken by listeners[0]`}},
 		{"no backends", strings.Replace(base, "    backends:\n      - address: \"10.10.1.11:25\"\n", "", 1),
 			[]string{`f.yaml:6: pools[0].backends: required: at least one, or discover`}},
-		{"no pools", base[:strings.Index(base, "pools:")],
+		{"no pools", before(base, "pools:"),
 			[]string{`f.yaml: pools: required: at least one, with backends`}},
-		{"no listeners", base[strings.Index(base, "pools:"):],
+		{"no listeners", strings.TrimPrefix(base, before(base, "pools:")),
 			[]string{`f.yaml: listeners: required: at least one, with address, pool and allow`}},
 		{"nothing known", "smtplb: 1\n", []string{
 			`f.yaml: listeners: required: at least one, with address, pool and allow`,
@@ -359,4 +359,10 @@ func TestProblemsCanBeTakenApart(t *testing.T) {
 	if !ok || p != want {
 		t.Errorf("got %#v", p)
 	}
+}
+
+// before is the part of s before mark.
+func before(s, mark string) string {
+	head, _, _ := strings.Cut(s, mark)
+	return head
 }

@@ -1,0 +1,56 @@
+# Everything a person does with this tree. Tools are pinned in
+# internal/tools/go.mod and built by go itself; nothing is installed but what
+# the black-box tests drive (e2e/install-deps.sh).
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+TOOL := $(GO) tool -modfile=internal/tools/go.mod
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TESTFLAGS ?=
+TESTTIMEOUT ?= 15m
+FUZZTIME ?= 5s
+
+# smtp-source and smtp-sink live where only root looks.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: help run build test deps lint bench fuzz clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## build, then start the demo: three relays behind 127.0.0.1:2525
+	bin/smtplb demo
+
+build: ## build bin/smtplb, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/smtplb ./cmd/smtplb
+
+test: deps ## every test, with the race detector; the black-box ones too
+	$(GO) test -race -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
+
+deps:
+	@e2e/install-deps.sh
+
+lint: ## gofmt, go vet, staticcheck, golangci-lint
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w needed:" $$unformatted >&2; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(TOOL) golangci-lint run --allow-parallel-runners ./...
+
+bench: ## Go benchmarks, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# go test fuzzes one target at a time, so it is asked for the list first; a
+# package's "ok" line comes after the names of its targets.
+fuzz: ## each fuzz target for FUZZTIME (5s)
+	@targets=$$($(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ { name[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, name[i]; n = 0 }'); \
+	test -n "$$targets" || { echo "fuzz: no targets found" >&2; exit 1; }; \
+	while read -r package target; do \
+		echo "fuzz: $$package $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	done <<<"$$targets"
+
+clean: ## remove what was built
+	rm -rf bin
+	find . -name .git -prune -o -type f \( -name '*.out' -o -name '*.test' -o -name '*.prof' -o -name '*.pprof' \) -exec rm -f {} +
