@@ -1,0 +1,57 @@
+package balancer
+
+// Backend is who a relay is: the part of it that never changes. It may be kept, compared and read from anywhere without
+// a lock.
+type Backend struct {
+	index int
+	name  string
+	site  string
+	tier  int
+}
+
+// Index returns its position in Config.Backends.
+func (b *Backend) Index() int { return b.index }
+
+// Name returns its name, unique in the pool.
+func (b *Backend) Name() string { return b.name }
+
+// Site returns its site label, "" if it has none.
+func (b *Backend) Site() string { return b.site }
+
+// Tier returns its priority: 0 is used first.
+func (b *Backend) Tier() int { return b.tier }
+
+// slot is what changes about a backend. The pool's lock guards it.
+type slot struct {
+	id *Backend
+
+	// Set once by New.
+	tier        int     // position in Pool.tiers
+	weight      int64   // its part of the tier's sessions
+	stride      float64 // 1/weight: virtual time that one session takes
+	maxSessions int64   // 0: no limit
+
+	// For the choice.
+	active int64   // sessions that hold a slot
+	pass   float64 // virtual time at which its next session is due to start
+	listed bool    // it is in its tier's tree
+	asked  bool    // set aside for the choice at hand, because the session has tried it
+
+	health
+
+	// Totals.
+	picks       uint64
+	established uint64
+	failures    uint64
+}
+
+// usable reports whether it could take sessions, if it has room.
+func (s *slot) usable() bool { return s.state == Up && s.weight > 0 }
+
+// pickable reports whether the session at hand may be given to it.
+func (s *slot) pickable() bool {
+	return s.usable() && !s.asked && (s.maxSessions == 0 || s.active < s.maxSessions)
+}
+
+// tag orders the backends that are eligible: the middle of its next session in virtual time.
+func (s *slot) tag() float64 { return s.pass + s.stride/2 }

@@ -1,0 +1,82 @@
+// Package balancer chooses the relay for each session of a pool, and knows which relays are fit to be chosen.
+//
+// It is policy and nothing else: it opens no connection, starts no goroutine and reads no clock. Every call that may
+// depend on the time is given it (now), so hours of failover run in a test that takes a microsecond. All methods of a
+// Pool are safe for concurrent use; choosing a backend and counting the session on it are one step under one lock, so a
+// burst of connects does not herd onto one relay.
+//
+// Typical use, one session:
+//
+//	pool, err := balancer.New(balancer.Config{Name: "outbound", Backends: []balancer.BackendConfig{
+//		{Name: "relay-a", Weight: 3},
+//		{Name: "relay-b", Weight: 1},
+//	}})
+//	...
+//	lease, err := pool.Acquire(time.Now(), tried) // the slot is taken here
+//	...                                           // connect to lease.Backend(), wait for its greeting
+//	lease.Fail(time.Now(), balancer.Greeting4xx)  // it would not: note it in tried, Acquire again
+//	lease.Established(time.Now())                 // it did: the session runs
+//	lease.Release(time.Now())                     // it is over
+//
+// Active checks report with [Pool.Probe]; people and metrics read [Pool.Snapshot]; [Config.OnChange] hears of every
+// backend that goes down or comes up.
+//
+// # The rule: smooth weighted shares under a least-connections quota
+//
+// Of the tier in use, take the backends that can be picked: up, weight above 0, below max_sessions, not yet asked by this
+// session. Let W be the sum of their weights and n the sum of their running sessions.
+//
+//   - A backend is eligible if it holds less than its fair part of the running sessions, the new one counted:
+//     active/weight < (n+1)/W. At least one always is: if none were, the sum of their sessions would be n+1 or more.
+//     (In apportionment this is the quota condition of Balinski and Young's Quota method, 1975.)
+//   - Among the eligible the one with the smallest tag wins, the lower index where tags are equal. A tag is the virtual
+//     time at which the backend's next session is half done: pass + 1/(2 weight); a pick moves pass on by 1/weight. This
+//     is stride scheduling (Waldspurger and Weihl, 1995), and with the half it is the divisor method of Sainte-Laguë.
+//
+// Plain weighted least connections decides by the sessions that run at this moment. That says nothing at the concurrency
+// of a mail server: with one session at a time nothing runs when the next one starts, every choice is a tie, and weights
+// 3:1 give 50:50. Plain stride scheduling has the opposite fault: its shares are exact at any concurrency, and it goes on
+// giving them to a relay that is slow or hangs, until that relay holds nearly all sessions. Together they have both
+// properties:
+//
+//   - Shares are exact at every concurrency. While sessions last about the same on every relay, each holds about its fair
+//     part, the quota seldom binds, and the tags decide, or it binds for a moment, the backend waits with the smallest
+//     tag of all and is the next one picked. So the error of a backend's count is a constant number of sessions, not a
+//     percentage. Where the quota does bind all the time (the fair parts are whole numbers and every slot is full) it
+//     replaces each session that ends by one on the same relay; lengths that are equal only on average then show in the
+//     shares, in simulation by less than 2 % for exponential ones.
+//   - Slow relays get fewer. A relay that holds its sessions longer fills its quota, and then gets one only as one of its
+//     own ends: least connections. One that never lets go ends with its fair part of the slots and not one more, whatever
+//     its tag says.
+//
+// A backend's tag may fall behind, while the quota or max_sessions keeps it out. What it is owed is cut to 16
+// sessions when it is next picked, and to nothing when it was down: a relay that was slow, full or away must not be paid back with
+// a burst. A failed attempt is not refunded: its tag has moved on, so the next session goes elsewhere even before the
+// failures are enough to call the relay down.
+//
+// The comparison with the quota is exact, in integers. Tags are float64: after N picks one pick is rounded by at most
+// N/2^52 of a session, so after 10^12 picks, a thousand a second for thirty years, shares are still right to 0.03 %.
+//
+// Acquire and Release take O(log n) in the number of backends and allocate nothing.
+//
+// # Tiers
+//
+// Backends of the same Priority are a tier. The lowest one with a backend that is up and has a weight is used; while all
+// of those are full, or were asked by this session already, the next tier helps out, because the alternative is to
+// turn the client away. Shares hold within a tier.
+//
+// # Health
+//
+// Every backend starts up: a session asks the next one when a relay does not answer, so optimism costs nothing. Fall
+// failures in a row take a backend down, failed probes and failed attempts of sessions counted together; a good probe or
+// a relay that greets well starts the count anew. Rise good probes in a row bring it back; sessions cannot, since none is
+// sent there. Failed attempts alone never take down the last backend of the pool that is up: it may be the clients that are
+// wrong, and asking it is no worse than not asking. A failed probe may.
+//
+// A backend that is down keeps the count of the sessions that still run on it, and leases taken before stay valid.
+//
+// # What it does not do
+//
+// It does not connect, probe, look up names or log, and it does not remember clients: two sessions of one client are
+// two sessions. Backends are fixed for the life of a Pool.
+package balancer

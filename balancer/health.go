@@ -1,0 +1,160 @@
+package balancer
+
+import (
+	"fmt"
+	"time"
+)
+
+// State is whether a backend may be given sessions.
+type State uint8
+
+// The states of a backend.
+const (
+	Up State = iota
+	Down
+)
+
+// String returns "up" or "down".
+func (s State) String() string {
+	switch s {
+	case Up:
+		return "up"
+	case Down:
+		return "down"
+	}
+	return "unknown"
+}
+
+// Change is a backend's step from one state to another.
+type Change struct {
+	Time          time.Time
+	Pool, Backend string
+	From, To      State
+	Reason        string // for people: "3 failures in a row, last: live greeting_4xx"
+}
+
+// health is the evidence about one backend. While it is up, bad counts the failures since the last success; while it is
+// down, good counts the good probes since the last bad one. The other one is 0.
+type health struct {
+	state  State
+	good   int
+	bad    int
+	reason string
+	since  time.Time // zero: since the pool was made
+}
+
+// Probe takes in the result of an active check of a backend, named by its index; reason says in a few words why it
+// failed, and is not read when ok. An index that does not exist is ignored.
+func (p *Pool) Probe(now time.Time, index int, ok bool, reason string) {
+	if index < 0 || index >= len(p.slots) {
+		return
+	}
+	p.mu.Lock()
+	if ok {
+		p.passedProbe(now, index)
+	} else {
+		p.failedProbe(now, index, reason)
+	}
+	p.mu.Unlock()
+	p.notify()
+}
+
+func (p *Pool) passedProbe(now time.Time, index int) {
+	s := &p.slots[index]
+	s.bad = 0
+	if s.state == Up {
+		return
+	}
+	s.good++
+	if s.good >= p.rise {
+		p.turn(now, index, Up, inARow(s.good, "good probe"))
+	}
+}
+
+func (p *Pool) failedProbe(now time.Time, index int, reason string) {
+	s := &p.slots[index]
+	s.good = 0
+	if s.state == Down {
+		return
+	}
+	s.bad++
+	if s.bad >= p.fall {
+		if reason == "" {
+			reason = "failed"
+		}
+		p.turn(now, index, Down, inARow(s.bad, "failure")+", last: probe "+reason)
+	}
+}
+
+// failedLive takes in a session's failed attempt. While down it says nothing new: the attempt began before.
+func (p *Pool) failedLive(now time.Time, index int, outcome Outcome) {
+	s := &p.slots[index]
+	if s.state == Down {
+		return
+	}
+	s.bad++
+	// For the last one that is up the count only goes on: a failed probe can confirm it, or the next failure once another
+	// is up again.
+	last := p.usable == 1
+	if s.bad >= p.fall && !last {
+		p.turn(now, index, Down, inARow(s.bad, "failure")+", last: live "+outcome.String())
+	}
+}
+
+// turn puts a backend into another state. One that comes up is owed nothing for the time it was down.
+func (p *Pool) turn(now time.Time, index int, to State, reason string) {
+	p.delist(index)
+	s := &p.slots[index]
+	if p.onChange != nil {
+		p.changes = append(p.changes, Change{
+			Time: now, Pool: p.name, Backend: s.id.name, From: s.state, To: to, Reason: reason,
+		})
+	}
+	if s.usable() {
+		p.usable--
+	}
+	s.health = health{state: to, reason: reason, since: now}
+	if s.usable() {
+		p.usable++
+	}
+	if to == Up {
+		s.pass = max(s.pass, p.tiers[s.tier].vtime)
+	}
+	p.enlist(index)
+}
+
+// notify tells onChange what has changed, without the lock. Whoever comes while another goroutine is telling leaves its
+// changes to that one: so they are told one at a time and in order, and onChange may itself call the pool.
+func (p *Pool) notify() {
+	if p.onChange == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.notifying {
+		return
+	}
+	p.notifying = true
+	defer func() { p.notifying = false }()
+	for len(p.changes) > 0 {
+		changes := p.changes
+		p.changes = nil
+		p.tell(changes)
+	}
+}
+
+// tell calls onChange with the lock let go, and takes it again even if onChange panics.
+func (p *Pool) tell(changes []Change) {
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	for _, c := range changes {
+		p.onChange(c)
+	}
+}
+
+func inARow(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss in a row", n, what)
+}

@@ -1,0 +1,68 @@
+package balancer
+
+import "time"
+
+// Lease is a session's slot on a backend, from Acquire until Fail or Release. Whichever comes first empties it, and every
+// method of an empty lease (the zero Lease is one) does nothing; so ending it twice is harmless.
+//
+// A lease belongs to its session: it is not safe for concurrent use, and a held lease must be moved, not copied, as
+// each copy would give the slot back.
+type Lease struct {
+	pool    *Pool
+	backend *Backend
+	greeted bool
+}
+
+// Held reports whether the lease holds a slot.
+func (l *Lease) Held() bool { return l.backend != nil }
+
+// Backend returns the backend that was chosen; nil if the lease is empty.
+func (l *Lease) Backend() *Backend { return l.backend }
+
+// Established says that the relay greeted well: good evidence about its health. The slot stays taken. Only the first
+// call of a lease counts.
+func (l *Lease) Established(time.Time) {
+	if !l.Held() || l.greeted {
+		return
+	}
+	l.greeted = true
+	p := l.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := &p.slots[l.backend.index]
+	s.established++
+	s.bad = 0 // and no count of good probes: if it is down, this attempt began before
+}
+
+// Fail says that the attempt failed, and why: evidence against the backend. The slot is given back. An outcome of OK is
+// no failure: Fail is then Release.
+func (l *Lease) Fail(now time.Time, outcome Outcome) {
+	if outcome == OK {
+		l.Release(now)
+		return
+	}
+	if !l.Held() {
+		return
+	}
+	p, index := l.pool, l.backend.index
+	*l = Lease{}
+	p.mu.Lock()
+	p.discharge(index)
+	p.slots[index].failures++
+	p.failedLive(now, index, outcome)
+	p.mu.Unlock()
+	p.notify()
+}
+
+// Release says that the session is over, or that the attempt was given up through no fault of the relay. The slot is
+// given back; it is evidence of nothing.
+func (l *Lease) Release(time.Time) {
+	if !l.Held() {
+		return
+	}
+	p, index := l.pool, l.backend.index
+	*l = Lease{}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.discharge(index)
+}

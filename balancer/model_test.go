@@ -1,0 +1,307 @@
+package balancer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// model is the package comment again, written without a thought for speed: the reference for Pool.
+type model struct {
+	backends []modelBackend
+	vtime    map[int]float64 // by priority
+	rise     int
+	fall     int
+}
+
+type modelBackend struct {
+	weight, priority, max int
+
+	down      bool
+	bad, good int
+	active    int
+	pass      float64
+}
+
+func (b modelBackend) usable() bool { return !b.down && b.weight > 0 }
+
+func (m *model) usable() (all []int) {
+	for i, b := range m.backends {
+		if b.usable() {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// pick returns the backend that the rule names, -1 with the error if there is none.
+func (m *model) pick(tried []int) (int, error) {
+	usable := m.usable()
+	if len(usable) == 0 {
+		return -1, ErrDown
+	}
+	untried := slices.DeleteFunc(usable, func(i int) bool { return slices.Contains(tried, i) })
+	if len(untried) == 0 {
+		return -1, ErrTried
+	}
+	room := slices.DeleteFunc(untried, func(i int) bool {
+		return m.backends[i].max > 0 && m.backends[i].active >= m.backends[i].max
+	})
+	if len(room) == 0 {
+		return -1, ErrFull
+	}
+	priority := m.backends[room[0]].priority
+	for _, i := range room {
+		priority = min(priority, m.backends[i].priority)
+	}
+	pickable := slices.DeleteFunc(room, func(i int) bool { return m.backends[i].priority != priority })
+	weight, running := 0, 0
+	for _, i := range pickable {
+		weight += m.backends[i].weight
+		running += m.backends[i].active
+	}
+	best, bestTag := -1, 0.0
+	for _, i := range pickable {
+		b := m.backends[i]
+		tag := b.pass + 1/float64(b.weight)/2
+		if b.active*weight < b.weight*(running+1) && (best < 0 || tag < bestTag) {
+			best, bestTag = i, tag
+		}
+	}
+	if best < 0 {
+		panic("nobody eligible: the rule is wrong")
+	}
+	return best, nil
+}
+
+func (m *model) charge(i int) {
+	b := &m.backends[i]
+	stride := 1 / float64(b.weight)
+	start := max(b.pass, m.vtime[b.priority]-16*stride)
+	b.pass = start + stride
+	b.active++
+	m.vtime[b.priority] = max(m.vtime[b.priority], start)
+}
+
+func (m *model) fail(i int, live bool) {
+	b := &m.backends[i]
+	if b.down {
+		if !live {
+			b.good = 0
+		}
+		return
+	}
+	b.bad++
+	last := live && slices.Equal(m.usable(), []int{i})
+	if b.bad >= m.fall && !last {
+		b.down, b.good = true, 0
+	}
+}
+
+func (m *model) succeed(i int, live bool) {
+	b := &m.backends[i]
+	if !b.down {
+		b.bad = 0
+		return
+	}
+	if live {
+		return
+	}
+	b.good++
+	if b.good >= m.rise {
+		b.down, b.bad = false, 0
+		b.pass = max(b.pass, m.vtime[b.priority])
+	}
+}
+
+// machine drives a Pool and the model with the same events.
+type machine struct {
+	pool   *Pool
+	model  model
+	leases []*Lease
+	heard  []State // by index, as told by OnChange
+}
+
+func newMachine(t *rapid.T) *machine {
+	m := &machine{}
+	cfg := Config{
+		Name: "outbound",
+		Rise: rapid.IntRange(1, 3).Draw(t, "rise"),
+		Fall: rapid.IntRange(1, 3).Draw(t, "fall"),
+	}
+	m.model = model{vtime: map[int]float64{}, rise: cfg.Rise, fall: cfg.Fall}
+	for i := range rapid.IntRange(1, 12).Draw(t, "backends") {
+		b := BackendConfig{
+			Name:        fmt.Sprintf("relay-%d", i),
+			Weight:      rapid.OneOf(rapid.IntRange(0, 4), rapid.IntRange(0, MaxWeight)).Draw(t, "weight"),
+			Priority:    rapid.IntRange(0, 2).Draw(t, "priority"),
+			MaxSessions: rapid.IntRange(0, 4).Draw(t, "max"),
+		}
+		cfg.Backends = append(cfg.Backends, b)
+		m.model.backends = append(m.model.backends,
+			modelBackend{weight: b.Weight, priority: b.Priority, max: b.MaxSessions})
+	}
+	m.heard = make([]State, len(cfg.Backends))
+	cfg.OnChange = func(c Change) {
+		index := slices.IndexFunc(cfg.Backends, func(b BackendConfig) bool { return b.Name == c.Backend })
+		if c.From != m.heard[index] || c.To == c.From {
+			t.Fatalf("change of %s from %v to %v, it was %v", c.Backend, c.From, c.To, m.heard[index])
+		}
+		m.heard[index] = c.To
+	}
+	pool, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.pool = pool
+	return m
+}
+
+func (m *machine) index(t *rapid.T) int {
+	return rapid.IntRange(0, len(m.model.backends)-1).Draw(t, "backend")
+}
+
+func (m *machine) lease(t *rapid.T) *Lease {
+	if len(m.leases) == 0 {
+		t.Skip("nobody holds a lease")
+	}
+	return rapid.SampledFrom(m.leases).Draw(t, "lease")
+}
+
+func (m *machine) acquire(t *rapid.T) {
+	// Duplicates and indexes that do not exist included.
+	tried := rapid.SliceOfN(rapid.IntRange(-1, len(m.model.backends)), 0, 4).Draw(t, "tried")
+	if rapid.IntRange(0, 2).Draw(t, "first attempt") > 0 {
+		tried = nil
+	}
+	lease, err := m.pool.Acquire(time.Time{}, tried)
+	want, wantErr := m.model.pick(tried)
+	if !errors.Is(err, wantErr) || lease.Held() != (want >= 0) {
+		t.Fatalf("tried %v: error %v, want %v", tried, err, wantErr)
+	}
+	if err != nil {
+		return
+	}
+	if got := lease.Backend().Index(); got != want {
+		t.Fatalf("tried %v: picked %d, want %d", tried, got, want)
+	}
+	m.model.charge(want)
+	m.leases = append(m.leases, &lease)
+}
+
+func (m *machine) establish(t *rapid.T) {
+	l := m.lease(t)
+	if l.Held() && !l.greeted {
+		m.model.succeed(l.Backend().Index(), true)
+	}
+	l.Established(time.Time{})
+}
+
+// Leases that were ended stay in m.leases: ending them again must change nothing.
+func (m *machine) fail(t *rapid.T) {
+	l := m.lease(t)
+	outcome := rapid.SampledFrom([]Outcome{OK, Refused, Greeting5xx}).Draw(t, "outcome")
+	if l.Held() {
+		m.model.backends[l.Backend().Index()].active--
+		if outcome != OK {
+			m.model.fail(l.Backend().Index(), true)
+		}
+	}
+	l.Fail(time.Time{}, outcome)
+}
+
+func (m *machine) release(t *rapid.T) {
+	l := m.lease(t)
+	if l.Held() {
+		m.model.backends[l.Backend().Index()].active--
+	}
+	l.Release(time.Time{})
+}
+
+func (m *machine) probe(t *rapid.T) {
+	m.report(m.index(t), rapid.Bool().Draw(t, "ok"))
+}
+
+func (m *machine) report(index int, ok bool) {
+	if ok {
+		m.model.succeed(index, false)
+	} else {
+		m.model.fail(index, false)
+	}
+	m.pool.Probe(time.Time{}, index, ok, "refused")
+}
+
+// quiet is an hour of short sessions, one at a time: the virtual time moves on, while those that are full, down or tried stay
+// behind.
+func (m *machine) quiet(t *rapid.T) {
+	for range rapid.IntRange(1, 60).Draw(t, "sessions") {
+		lease, err := m.pool.Acquire(time.Time{}, nil)
+		want, wantErr := m.model.pick(nil)
+		if !errors.Is(err, wantErr) {
+			t.Fatalf("error %v, want %v", err, wantErr)
+		}
+		if err != nil {
+			return
+		}
+		if got := lease.Backend().Index(); got != want {
+			t.Fatalf("picked %d, want %d", got, want)
+		}
+		m.model.charge(want)
+		m.model.backends[want].active--
+		lease.Release(time.Time{})
+	}
+}
+
+// outage is probes that agree until they are believed.
+func (m *machine) outage(t *rapid.T) {
+	index, ok := m.index(t), rapid.Bool().Draw(t, "over")
+	for range 3 {
+		m.report(index, ok)
+	}
+}
+
+func (m *machine) check(t *rapid.T) {
+	for i, s := range m.pool.Snapshot(time.Time{}) {
+		b := m.model.backends[i]
+		if s.Active != b.active || s.Active < 0 || b.max > 0 && s.Active > b.max {
+			t.Fatalf("%s holds %d sessions, want %d of %d", s.Name, s.Active, b.active, b.max)
+		}
+		if (s.State == Down) != b.down || s.State != m.heard[i] {
+			t.Fatalf("%s is %v, told %v, want down: %v", s.Name, s.State, m.heard[i], b.down)
+		}
+	}
+	checkForest(t, m.pool)
+}
+
+func TestEveryChoiceIsTheRules(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newMachine(t)
+		actions := map[string]func(*rapid.T){
+			"acquire":       m.acquire,
+			"acquire again": m.acquire, // twice as likely, so that backends fill up
+			"establish":     m.establish,
+			"fail":          m.fail,
+			"release":       m.release,
+			"probe":         m.probe,
+			"outage":        m.outage,
+			"quiet":         m.quiet,
+			"":              m.check,
+		}
+		for range 10 { // long histories: debts of sessions take a while to build up
+			t.Repeat(actions)
+		}
+		for _, l := range m.leases {
+			l.Release(time.Time{})
+			l.Release(time.Time{})
+		}
+		for _, s := range m.pool.Snapshot(time.Time{}) {
+			if s.Active != 0 {
+				t.Fatalf("%s holds %d sessions after the last one ended", s.Name, s.Active)
+			}
+		}
+	})
+}
