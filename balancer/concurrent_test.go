@@ -39,60 +39,77 @@ func TestBurstOfConnectsDoesNotHerd(t *testing.T) {
 	}
 }
 
+// crowd is loops that take and end leases of one pool, with their own account of what they hold.
+type crowd struct {
+	t                            *testing.T
+	pool                         *Pool
+	limits                       []int          // max_sessions, by index
+	held                         []atomic.Int64 // by index
+	picks, failures, established atomic.Uint64
+}
+
+// begin takes a lease if there is one to have.
+func (c *crowd) begin(tried []int, greets bool) (Lease, bool) {
+	lease, err := c.pool.Acquire(start, tried)
+	if err != nil {
+		if !errors.Is(err, ErrDown) && !errors.Is(err, ErrFull) && !errors.Is(err, ErrTried) {
+			c.t.Error(err)
+		}
+		return Lease{}, false
+	}
+	c.picks.Add(1)
+	index := lease.Backend().Index()
+	if now := c.held[index].Add(1); now > int64(c.limits[index]) {
+		c.t.Errorf("relay %d holds %d sessions, its limit is %d", index, now, c.limits[index])
+	}
+	if greets {
+		c.established.Add(1)
+		lease.Established(start)
+	}
+	return lease, true
+}
+
+func (c *crowd) end(lease *Lease, fails bool) {
+	c.held[lease.Backend().Index()].Add(-1)
+	if fails {
+		c.failures.Add(1)
+		lease.Fail(start, Closed)
+	} else {
+		lease.Release(start)
+	}
+}
+
+// loop holds up to three leases at a time, ends the oldest first, and probes in between.
+func (c *crowd) loop(number int) {
+	var leases []Lease
+	for n := range 2000 {
+		lease, ok := c.begin([]int{n % 7}, n%2 == 0)
+		if ok {
+			leases = append(leases, lease)
+		}
+		if len(leases) > 3 || !ok && len(leases) > 0 {
+			c.end(&leases[0], n%3 == 0)
+			leases = leases[1:]
+		}
+		c.pool.Probe(start, (n+number)%len(c.limits), n%5 != 0, "refused")
+	}
+	for i := range leases {
+		c.end(&leases[i], false)
+	}
+}
+
 func TestMaxSessionsHoldsWhateverTheLoopsDo(t *testing.T) {
-	limits := []int{1, 2, 3, 5}
+	c := &crowd{t: t, limits: []int{1, 2, 3, 5}, held: make([]atomic.Int64, 4)}
 	cfg := Config{Name: "outbound", Fall: 2, Rise: 1}
-	for i, limit := range limits {
+	for i, limit := range c.limits {
 		cfg.Backends = append(cfg.Backends,
 			BackendConfig{Name: string(rune('a' + i)), Weight: 1 + i, MaxSessions: limit, Priority: i / 2})
 	}
-	p := mustNew(t, cfg)
-	held := make([]atomic.Int64, len(limits))
-	var picks, failures, established atomic.Uint64
-
-	together(func(loop int) {
-		var leases []Lease
-		end := func(n int) {
-			l := &leases[n%len(leases)]
-			held[l.Backend().Index()].Add(-1)
-			if n%3 == 0 {
-				failures.Add(1)
-				l.Fail(start, Closed)
-			} else {
-				l.Release(start)
-			}
-			leases[n%len(leases)] = leases[len(leases)-1]
-			leases = leases[:len(leases)-1]
-		}
-		for n := range 2000 {
-			lease, err := p.Acquire(start, []int{n % 7})
-			switch {
-			case err == nil:
-				picks.Add(1)
-				index := lease.Backend().Index()
-				if now := held[index].Add(1); now > int64(limits[index]) {
-					t.Errorf("relay %d holds %d sessions, its limit is %d", index, now, limits[index])
-				}
-				if n%2 == 0 {
-					established.Add(1)
-					lease.Established(start)
-				}
-				leases = append(leases, lease)
-			case !errors.Is(err, ErrDown) && !errors.Is(err, ErrFull) && !errors.Is(err, ErrTried):
-				t.Error(err)
-			}
-			if len(leases) > 3 || err != nil && len(leases) > 0 {
-				end(n)
-			}
-			p.Probe(start, (n+loop)%len(limits), n%5 != 0, "refused")
-		}
-		for len(leases) > 0 {
-			end(1)
-		}
-	})
+	c.pool = mustNew(t, cfg)
+	together(c.loop)
 
 	var got BackendStatus
-	for _, s := range p.Snapshot(start) {
+	for _, s := range c.pool.Snapshot(start) {
 		if s.Active != 0 {
 			t.Errorf("%s holds %d sessions after the end", s.Name, s.Active)
 		}
@@ -100,14 +117,14 @@ func TestMaxSessionsHoldsWhateverTheLoopsDo(t *testing.T) {
 		got.Failures += s.Failures
 		got.Established += s.Established
 	}
-	if got.Picks != picks.Load() || got.Failures != failures.Load() || got.Established != established.Load() {
+	if got.Picks != c.picks.Load() || got.Failures != c.failures.Load() || got.Established != c.established.Load() {
 		t.Errorf("picks %d, failures %d, established %d; the loops counted %d, %d, %d", got.Picks, got.Failures,
-			got.Established, picks.Load(), failures.Load(), established.Load())
+			got.Established, c.picks.Load(), c.failures.Load(), c.established.Load())
 	}
-	if picks.Load() == 0 || failures.Load() == 0 {
+	if got.Picks == 0 || got.Failures == 0 || got.Established == 0 {
 		t.Error("the test did nothing")
 	}
-	checkForest(t, p)
+	checkForest(t, c.pool)
 }
 
 func TestChangesAreToldInOrderAndOneAtATime(t *testing.T) {

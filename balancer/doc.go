@@ -41,18 +41,18 @@
 //
 //   - Shares are exact at every concurrency. While sessions last about the same on every relay, each holds about its fair
 //     part, the quota seldom binds, and the tags decide, or it binds for a moment, the backend waits with the smallest
-//     tag of all and is the next one picked. So the error of a backend's count is a constant number of sessions, not a
-//     percentage. Where the quota does bind all the time (the fair parts are whole numbers and every slot is full) it
+//     tag of all and is the next one picked. So the error of a backend's count is a constant number of sessions (one, where
+//     all last equally long), not a percentage. Where the quota does bind all the time (the fair parts are whole numbers and every slot is full) it
 //     replaces each session that ends by one on the same relay; lengths that are equal only on average then show in the
 //     shares, in simulation by less than 2 % for exponential ones.
 //   - Slow relays get fewer. A relay that holds its sessions longer fills its quota, and then gets one only as one of its
-//     own ends: least connections. One that never lets go ends with its fair part of the slots and not one more, whatever
-//     its tag says.
+//     own ends: least connections. One that never lets go ends with its fair part of the slots, rounded up, and not one
+//     more, whatever its tag says.
 //
-// A backend's tag may fall behind, while the quota or max_sessions keeps it out. What it is owed is cut to 16
-// sessions when it is next picked, and to nothing when it was down: a relay that was slow, full or away must not be paid back with
-// a burst. A failed attempt is not refunded: its tag has moved on, so the next session goes elsewhere even before the
-// failures are enough to call the relay down.
+// A backend's tag may fall behind, while the quota or max_sessions keeps it out. What it is owed is cut to 16 sessions
+// when it is next picked, and to nothing when it was down: a relay that was slow, full or away must not be paid back with
+// a burst. A failed attempt is not refunded: a relay that fails is asked in its turn and not by every session, even before
+// the failures are enough to call it down.
 //
 // The comparison with the quota is exact, in integers. Tags are float64: after N picks one pick is rounded by at most
 // N/2^52 of a session, so after 10^12 picks, a thousand a second for thirty years, shares are still right to 0.03 %.

@@ -51,6 +51,7 @@ var shareTraffic = []traffic{
 func TestSharesFollowWeightsAtEveryConcurrency(t *testing.T) {
 	for _, tr := range shareTraffic {
 		t.Run(tr.name, func(t *testing.T) {
+			t.Parallel()
 			for _, weights := range shareWeights {
 				for _, concurrent := range shareConcurrency {
 					rng := rand.New(rand.NewPCG(uint64(concurrent), 25))
