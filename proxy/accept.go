@@ -1,0 +1,218 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"smtplb/internal/epoll"
+)
+
+// listener is a Listener at work: its socket, which all loops share, and its
+// counts. Safe for concurrent use.
+type listener struct {
+	*Listener
+	fd    int
+	index int32
+	open  atomic.Int64 // sessions that were let in
+
+	mu      sync.Mutex
+	clients map[netip.Addr]int // sessions by client, kept only where there is a limit
+}
+
+func newListener(cfg *Listener, fd int, index int32) *listener {
+	own := *cfg
+	own.Name = cfg.name()
+	return &listener{Listener: &own, fd: fd, index: index, clients: map[netip.Addr]int{}}
+}
+
+func (ln *listener) token() epoll.Token { return epoll.Token{Index: -1 - ln.index} }
+
+// admit takes a place in the limits for a client; reason is what to tell a
+// client for which there is none.
+func (ln *listener) admit(client netip.Addr) (reason string) {
+	if ln.open.Add(1) > ln.maxSessions() {
+		ln.open.Add(-1)
+		return "too many sessions"
+	}
+	if ln.MaxSessionsPerClient <= 0 {
+		return ""
+	}
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.clients[client] >= ln.MaxSessionsPerClient {
+		ln.open.Add(-1)
+		return "too many sessions from " + client.String()
+	}
+	ln.clients[client]++
+	return ""
+}
+
+func (ln *listener) leave(client netip.Addr) {
+	ln.open.Add(-1)
+	if ln.MaxSessionsPerClient <= 0 {
+		return
+	}
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.clients[client]--; ln.clients[client] <= 0 {
+		delete(ln.clients, client)
+	}
+}
+
+// route is the pool for a client.
+func (ln *listener) route(client netip.Addr) *Pool {
+	for i := range ln.Routes {
+		if holds(ln.Routes[i].From, client) {
+			return ln.Routes[i].Pool
+		}
+	}
+	return ln.Pool
+}
+
+// watchListeners has this loop take its part of the connections. A listening
+// socket is level-triggered, so that what one batch leaves over is reported
+// again, and exclusive, so that a connection wakes one loop and not all.
+func (l *loop) watchListeners() error {
+	for _, ln := range l.listeners {
+		if err := l.poller.Add(ln.fd, ln.token(), epoll.In|epoll.Exclusive); err != nil {
+			return fmt.Errorf("listener %s: %w", ln.Name, err)
+		}
+	}
+	l.watching = true
+	return nil
+}
+
+func (l *loop) unwatchListeners() {
+	if !l.watching {
+		return
+	}
+	for _, ln := range l.listeners {
+		_ = l.poller.Remove(ln.fd)
+	}
+	l.watching = false
+}
+
+// pauseAccept leaves new connections in the kernel's queue for a moment. They
+// are not refused: a client that waits is better off than one that is told to
+// come again.
+func (l *loop) pauseAccept(why error) {
+	l.unwatchListeners()
+	l.resumeAt = l.ns + int64(acceptPause)
+	l.report(fmt.Errorf("accepting pauses, running sessions go on: %w", why))
+}
+
+func (l *loop) resumeAccept() {
+	l.resumeAt = 0
+	if l.drainFrom != 0 || l.watching {
+		return
+	}
+	if err := l.watchListeners(); err != nil {
+		l.unwatchListeners()
+		l.pauseAccept(err)
+	}
+}
+
+// accept takes a batch of connections, few enough that other loops get some.
+func (l *loop) accept(ln *listener) {
+	if l.drainFrom != 0 || !l.watching {
+		return // an event from before
+	}
+	for range acceptBatch {
+		if !l.acceptOne(ln) {
+			return
+		}
+	}
+}
+
+// acceptOne tells whether there may be more. It reserves the session's two
+// descriptors first: a session that was accepted must be able to get a relay.
+func (l *loop) acceptOne(ln *listener) bool {
+	if !l.server.reserve(2) {
+		l.pauseAccept(unix.EMFILE)
+		return false
+	}
+	fd, peer, err := accept(ln.fd)
+	if err != nil {
+		l.server.fds.Add(-2)
+		return l.acceptError(err)
+	}
+	l.server.counts.accepted.Add(1)
+	l.begin(ln, fd, peer)
+	return true
+}
+
+// acceptError tells whether accepting can go on; see accept(2), ERRORS.
+func (l *loop) acceptError(err error) bool {
+	switch err {
+	case unix.EAGAIN:
+		return false
+	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+		l.pauseAccept(err)
+		return false
+	case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.EPERM, unix.ENETDOWN, unix.ENETUNREACH,
+		unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENOPROTOOPT, unix.ENONET, unix.EOPNOTSUPP:
+		// That one connection broke while it waited; Linux passes the network's
+		// errors on here.
+		return true
+	default:
+		l.pauseAccept(err)
+		return false
+	}
+}
+
+// begin makes a session of a connection. Its two descriptors are reserved.
+func (l *loop) begin(ln *listener, fd int, peer netip.AddrPort) {
+	s := l.sessions.get()
+	s.client, s.listener, s.addr = fd, ln, peer
+	s.id = l.server.idBase + l.server.nextID.Add(1)
+	s.accepted = l.ns
+	s.state = stateHeader
+	l.server.counts.open.Add(1)
+	if err := l.poller.Add(fd, s.token(sideClient), epoll.In|epoll.ReadHup|epoll.Edge); err != nil {
+		l.report(err)
+		l.refuse(s, Shut, "4.3.2", "not enough memory")
+		return
+	}
+	if l.drainFrom != 0 {
+		l.refuse(s, Shut, "4.3.2", "shutting down")
+		return
+	}
+	if holds(ln.AcceptProxy, peer.Addr()) {
+		l.setTimer(s, headerTimeout)
+		return // to readHeader
+	}
+	l.enter(s)
+}
+
+// enter lets a client in whose address is known, or refuses it.
+func (l *loop) enter(s *session) {
+	ln, client := s.listener, s.addr.Addr()
+	if !holds(ln.Allow, client) || holds(ln.Deny, client) {
+		l.deny(s, client.String()+" is not allowed to connect here")
+		return
+	}
+	if reason := ln.admit(client); reason != "" {
+		l.refuse(s, ClientLimit, "4.7.0", reason)
+		return
+	}
+	s.counted = true
+	s.pool = ln.route(client)
+	l.ask(s)
+}
+
+// deny answers a client that may not connect, as the listener wants it.
+func (l *loop) deny(s *session, why string) {
+	switch s.listener.DeniedReply {
+	case Denied554:
+		l.refuseWith(s, Denied, 554, "5.7.1", why)
+	case DeniedDrop:
+		s.why = why
+		l.finish(s, Denied, atOnce)
+	default:
+		l.refuse(s, Denied, "4.7.1", why)
+	}
+}

@@ -1,0 +1,207 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"smtplb/balancer"
+)
+
+// Listener is one address that clients connect to. The zero value of a field
+// is its default.
+type Listener struct {
+	Name string // in records; default the address
+
+	// Address to listen on. It need not be up on this machine yet (IP_FREEBIND).
+	// The IPv6 wildcard takes IPv4 clients too, unless an IPv4 wildcard listener
+	// has the same port. Port 0 takes a free one: see Server.Addresses.
+	Address netip.AddrPort
+
+	Pool   *Pool   // required; where clients go that no route names
+	Routes []Route // the first whose From holds the client wins
+
+	// Allow holds the clients that may connect; nobody may while it is empty.
+	// Deny takes some of them out again. Both look at the client's address: the
+	// peer's, or for a peer in AcceptProxy the one that its PROXY header names.
+	Allow, Deny []netip.Prefix
+
+	Protocol    Protocol
+	DeniedReply DeniedReply
+
+	// AcceptProxy holds the peers that must send a PROXY header, version 1 or
+	// 2, before anything else. A header from anybody else is the client's own
+	// bytes and means nothing.
+	AcceptProxy []netip.Prefix
+
+	Hostname             string // in our own replies; default "smtplb"
+	MaxSessions          int    // at once; 0: 10,000
+	MaxSessionsPerClient int    // at once from one address; 0: no limit
+}
+
+// Route sends the clients in From to Pool.
+type Route struct {
+	From []netip.Prefix
+	Pool *Pool
+}
+
+// Pool is a balancer.Pool with what it takes to reach its backends. Listeners
+// may share one.
+type Pool struct {
+	Balancer *balancer.Pool
+	Targets  []Target // one for each backend of the balancer's Config, in its order
+	Timeouts Timeouts
+}
+
+// Target is where and how a backend is reached.
+type Target struct {
+	Address netip.AddrPort
+
+	// ProxyProtocol is the version of the PROXY header that the backend gets
+	// before anything else: 1, 2, or 0 for none.
+	ProxyProtocol int
+
+	// Source is the local address to connect from, Interface the network
+	// interface (SO_BINDTODEVICE) and Mark the firewall mark (SO_MARK), so that
+	// a relay behind the second ISP is reached through it. Zero: as the kernel
+	// chooses. Interface and Mark need CAP_NET_RAW or CAP_NET_ADMIN, socket(7).
+	Source    netip.Addr
+	Interface string
+	Mark      uint32
+}
+
+// Timeouts of a pool's sessions; zero is the default.
+type Timeouts struct {
+	Connect      time.Duration // of one attempt, until the connection is there; 5 s
+	Greeting     time.Duration // of one attempt, from the connection to the end of the greeting; 15 s
+	SessionSetup time.Duration // from accept until the client is answered, over all attempts; 60 s
+
+	// Idle ends a session on which no byte moved for so long, unless the client
+	// waits for a reply: RFC 5321, section 4.5.3.2.6, lets it wait ten minutes
+	// after the final dot, and a cut then means that the mail is sent twice. 15 min.
+	Idle time.Duration
+
+	// Drain is how long after Shutdown a session may go on; 15 min.
+	Drain time.Duration
+}
+
+// Protocol tells who speaks first.
+type Protocol uint8
+
+// The protocols of a listener.
+const (
+	SMTP Protocol = iota // the relay greets, and its greeting is held until it is complete and good
+	TCP                  // nobody is waited for: bytes move as soon as the relay is connected (SMTP over TLS, port 465)
+)
+
+// DeniedReply is what a client reads that is not allowed.
+type DeniedReply uint8
+
+// The replies to a client that is not allowed.
+const (
+	Denied421  DeniedReply = iota // 421 4.7.1: a forgotten server keeps its mail and tries again
+	Denied554                     // 554 5.7.1: a forgotten server bounces its mail
+	DeniedDrop                    // closed without a byte
+)
+
+const (
+	defaultConnect      = 5 * time.Second
+	defaultGreeting     = 15 * time.Second
+	defaultSessionSetup = 60 * time.Second
+	defaultIdle         = 15 * time.Minute
+	defaultDrain        = 15 * time.Minute
+	defaultMaxSessions  = 10000
+	defaultHostname     = "smtplb"
+)
+
+func (t Timeouts) withDefaults() Timeouts {
+	t.Connect = durationOr(t.Connect, defaultConnect)
+	t.Greeting = durationOr(t.Greeting, defaultGreeting)
+	t.SessionSetup = durationOr(t.SessionSetup, defaultSessionSetup)
+	t.Idle = durationOr(t.Idle, defaultIdle)
+	t.Drain = durationOr(t.Drain, defaultDrain)
+	return t
+}
+
+func durationOr(d, otherwise time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return otherwise
+}
+
+func (l *Listener) hostname() string {
+	if l.Hostname != "" {
+		return l.Hostname
+	}
+	return defaultHostname
+}
+
+func (l *Listener) maxSessions() int64 {
+	if l.MaxSessions > 0 {
+		return int64(l.MaxSessions)
+	}
+	return defaultMaxSessions
+}
+
+// check returns every mistake in the listener, joined.
+func (l *Listener) check() error {
+	var errs []error
+	wrong := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("listener %s: "+format, append([]any{l.name()}, args...)...))
+	}
+	if !l.Address.IsValid() {
+		wrong("no address")
+	}
+	if err := l.Pool.check(); err != nil {
+		wrong("pool: %w", err)
+	}
+	for i, r := range l.Routes {
+		if err := r.Pool.check(); err != nil {
+			wrong("route %d: pool: %w", i, err)
+		}
+	}
+	if l.Protocol > TCP {
+		wrong("protocol %d is neither SMTP nor TCP", l.Protocol)
+	}
+	if l.DeniedReply > DeniedDrop {
+		wrong("denied reply %d is not known", l.DeniedReply)
+	}
+	return errors.Join(errs...)
+}
+
+func (l *Listener) name() string {
+	if l.Name != "" {
+		return l.Name
+	}
+	return l.Address.String()
+}
+
+func (p *Pool) check() error {
+	if p == nil || p.Balancer == nil {
+		return errors.New("missing")
+	}
+	if want := p.Balancer.Len(); want != len(p.Targets) {
+		return fmt.Errorf("%s has %d targets for %d backends", p.Balancer.Name(), len(p.Targets), want)
+	}
+	for i, t := range p.Targets {
+		if !t.Address.IsValid() || t.Address.Port() == 0 {
+			return fmt.Errorf("%s: target %d: %v is not an address with a port", p.Balancer.Name(), i, t.Address)
+		}
+		if t.ProxyProtocol < 0 || t.ProxyProtocol > 2 {
+			return fmt.Errorf("%s: target %d: PROXY version %d is not 0, 1 or 2", p.Balancer.Name(), i, t.ProxyProtocol)
+		}
+	}
+	return nil
+}
+
+// holds tells whether any of the prefixes contains addr, which is not v4-mapped.
+func holds(prefixes []netip.Prefix, addr netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,254 @@
+package proxy
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"smtplb/internal/epoll"
+	"smtplb/internal/timerwheel"
+)
+
+const (
+	bufferSize  = 64 << 10
+	granularity = 50 * time.Millisecond
+)
+
+// loop is one event loop: a goroutine on a thread of its own that owns every
+// session it accepts. Its fields are the loop's alone, but for the inbox.
+type loop struct {
+	server    *Server
+	listeners []*listener
+	poller    *epoll.Poller
+	wheel     *timerwheel.Wheel
+	sessions  sessionTable
+	more      []*session // with bytes left to move when their share of a turn was used up
+	spare     []*session // the other one of the two lists that more alternates between
+	buffer    []byte
+	buffers   [][]byte // for what sinks do not take
+	pipes     pipePool
+	address   sockaddr // for connect
+	scratch   []int    // indexes of relays already tried
+	record    Record   // used again for every session
+
+	now time.Time // of this turn
+	ns  int64     // the same, since the server's base
+
+	watching  bool  // listeners are in the poller
+	resumeAt  int64 // when a pause in accepting ends; 0: no pause
+	drainFrom int64 // when Shutdown was called; 0: it was not
+	stopping  bool
+	released  bool  // this loop accepts no more
+	lastError int64 // when OnError was last told
+
+	mu    sync.Mutex
+	inbox []func(*loop)
+}
+
+func newLoop(s *Server) (*loop, error) {
+	p, err := epoll.New()
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{server: s, listeners: s.listeners, poller: p, buffer: make([]byte, bufferSize)}
+	l.tick()
+	l.wheel = timerwheel.New(granularity, l.ns)
+	if err := l.watchListeners(); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// close gives the loop's descriptors back, when run has returned or never began.
+func (l *loop) close() {
+	l.pipes.close(l.server)
+	_ = l.poller.Close()
+}
+
+// post has f run in the loop, in the order of posting. Safe for concurrent use.
+func (l *loop) post(f func(*loop)) {
+	l.mu.Lock()
+	l.inbox = append(l.inbox, f)
+	l.mu.Unlock()
+	l.poller.Wake()
+}
+
+// run turns until the server stops and the last session has ended.
+func (l *loop) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer l.close()
+	for {
+		l.turn(l.wait())
+		if l.over() {
+			return
+		}
+	}
+}
+
+// over tells that nothing is left to do, now or later.
+func (l *loop) over() bool {
+	return l.stopping || l.drainFrom != 0 && l.sessions.used == 0
+}
+
+func (l *loop) wait() []epoll.Event {
+	events, err := l.poller.Wait(l.timeout())
+	l.tick()
+	if err != nil {
+		// Only a broken descriptor table could cause it; do not spin on it.
+		l.report(err)
+		time.Sleep(granularity)
+	}
+	return events
+}
+
+func (l *loop) turn(events []epoll.Event) {
+	for i := range events {
+		l.dispatch(&events[i])
+	}
+	l.continueMore()
+	l.wheel.Advance(l.ns, func(id int32) {
+		if s := l.sessions.at(id); s.state != stateFree {
+			l.expire(s)
+		}
+	})
+	if l.resumeAt != 0 && l.ns >= l.resumeAt {
+		l.resumeAccept()
+	}
+	l.runInbox()
+}
+
+// timeout is how long the poller may sleep.
+func (l *loop) timeout() time.Duration {
+	if len(l.more) > 0 {
+		return 0
+	}
+	at, ok := l.wheel.Next()
+	if l.resumeAt != 0 && (!ok || l.resumeAt < at) {
+		at, ok = l.resumeAt, true
+	}
+	if !ok {
+		return -1
+	}
+	return max(time.Duration(at-l.nanoseconds()), 0)
+}
+
+func (l *loop) dispatch(e *epoll.Event) {
+	t := e.Token()
+	if t.Index < 0 {
+		l.accept(l.listeners[-1-t.Index])
+		return
+	}
+	s := l.sessions.at(t.Index >> 1)
+	if s == nil || s.generation != t.Generation || s.state == stateFree {
+		return // fetched before its session ended
+	}
+	if t.Index&1 == sideClient {
+		l.clientEvent(s, e)
+	} else {
+		l.backendEvent(s, e)
+	}
+}
+
+func (l *loop) clientEvent(s *session, e *epoll.Event) {
+	gone := e.Has(epoll.Err | epoll.Hup)
+	s.up.ready = s.up.ready || e.Has(epoll.In|epoll.ReadHup) || gone
+	s.up.ending = s.up.ending || e.Has(epoll.ReadHup) || gone
+	s.down.blocked = s.down.blocked && !e.Has(epoll.Out) && !gone
+	switch s.state {
+	case stateHeader:
+		l.readHeader(s)
+	case stateConnect, stateGreet:
+		// A half-close is no goodbye: its bytes may be waiting. A reset is.
+		if gone {
+			l.finish(s, ClientReset, reset)
+		}
+	case stateRelaying:
+		if e.Has(epoll.Err) {
+			l.clientGone(s)
+			return
+		}
+		l.relay(s)
+	case stateLinger:
+		l.discard(s)
+	}
+}
+
+func (l *loop) backendEvent(s *session, e *epoll.Event) {
+	gone := e.Has(epoll.Err | epoll.Hup)
+	s.down.ready = s.down.ready || e.Has(epoll.In|epoll.ReadHup) || gone
+	s.down.ending = s.down.ending || e.Has(epoll.ReadHup) || gone
+	s.up.blocked = s.up.blocked && !e.Has(epoll.Out) && !gone
+	switch s.state {
+	case stateConnect:
+		l.connected(s, e.Has(epoll.Err))
+	case stateGreet:
+		if s.down.ready {
+			l.readGreeting(s)
+		}
+	case stateRelaying:
+		if e.Has(epoll.Err) {
+			l.relayGone(s)
+		}
+		l.relay(s)
+	}
+}
+
+// continueMore gives each session that had bytes left one more share.
+func (l *loop) continueMore() {
+	batch := l.more
+	l.more, l.spare = l.spare[:0], batch
+	for _, s := range batch {
+		// The entry may have been freed and used again since: then the flag is
+		// clear, or belongs to the new session, which is relayed a turn early.
+		if s.queued {
+			s.queued = false
+			switch s.state {
+			case stateRelaying:
+				l.relay(s)
+			case stateLinger:
+				l.discard(s)
+			}
+		}
+	}
+}
+
+func (l *loop) again(s *session) {
+	if !s.queued {
+		s.queued = true
+		l.more = append(l.more, s)
+	}
+}
+
+func (l *loop) runInbox() {
+	l.mu.Lock()
+	inbox := l.inbox
+	l.inbox = nil
+	l.mu.Unlock()
+	for _, f := range inbox {
+		f(l)
+	}
+}
+
+// tick reads the clock, once a turn.
+func (l *loop) tick() {
+	l.now = time.Now()
+	l.ns = int64(l.now.Sub(l.server.base))
+}
+
+func (l *loop) nanoseconds() int64 { return int64(time.Since(l.server.base)) }
+
+// setTimer has the session expire after d from now.
+func (l *loop) setTimer(s *session, d time.Duration) {
+	l.wheel.Set(s.index, l.ns+int64(d))
+}
+
+// report passes an error on, at most once a second.
+func (l *loop) report(err error) {
+	if l.server.OnError == nil || l.lastError != 0 && l.ns-l.lastError < int64(time.Second) {
+		return
+	}
+	l.lastError = l.ns
+	l.server.OnError(err)
+}

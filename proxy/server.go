@@ -1,0 +1,309 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrServerClosed is what Serve returns after Shutdown or Close.
+var ErrServerClosed = errors.New("proxy: server closed")
+
+// Server accepts clients on its Listeners and takes each to a relay. Set the
+// fields, then call Listen and Serve; change no field afterwards. The methods
+// are safe for concurrent use.
+type Server struct {
+	Listeners []Listener
+
+	// Workers is the number of event loops, each with a thread of its own;
+	// 0: one per CPU.
+	Workers int
+
+	// Quiet is how long no byte must have moved before Shutdown lets go of a
+	// session in the client's turn; 0: 5 s.
+	Quiet time.Duration
+
+	// OnSession, if set, is told of every session at its end, refused ones
+	// too. It runs in the event loop: it must not block, and must copy what it
+	// keeps of the Record and its Attempts.
+	OnSession func(*Record)
+
+	// OnError, if set, is told of what goes wrong outside sessions, such as
+	// accepting that pauses for want of descriptors; at most once a second and
+	// loop. It runs in the event loop and must not block.
+	OnError func(error)
+
+	mu        sync.Mutex
+	phase     phase
+	listeners []*listener
+	loops     []*loop
+	running   sync.WaitGroup // loops
+	accepting sync.WaitGroup // loops that may still accept
+	done      chan struct{}
+
+	base    time.Time // of all moments in sessions
+	idBase  uint64
+	nextID  atomic.Uint64
+	fds     atomic.Int64 // descriptors that sessions hold or have reserved
+	fdLimit int64
+	counts  counters
+}
+
+type phase uint8
+
+const (
+	phaseNew phase = iota
+	phaseListening
+	phaseServing
+	phaseDraining
+	phaseClosed
+)
+
+// counters are shared by the loops; each is written once or twice a session.
+type counters struct {
+	accepted, open, up, down atomic.Int64
+	ends                     [numEnds]atomic.Int64
+}
+
+// Stats are totals since Listen.
+type Stats struct {
+	Accepted           int64 // connections
+	Open               int64 // sessions now, lingering ones included
+	Descriptors        int64 // that sessions hold now
+	BytesUp, BytesDown int64 // of ended sessions
+	Ends               map[End]int64
+}
+
+// Stats returns the server's counts.
+func (s *Server) Stats() Stats {
+	st := Stats{
+		Accepted: s.counts.accepted.Load(), Open: s.counts.open.Load(), Descriptors: s.fds.Load(),
+		BytesUp: s.counts.up.Load(), BytesDown: s.counts.down.Load(), Ends: map[End]int64{},
+	}
+	for e := range numEnds {
+		if n := s.counts.ends[e].Load(); n > 0 {
+			st.Ends[e] = n
+		}
+	}
+	return st
+}
+
+// Listen binds every listener, or none: the error names each that failed and
+// why. Clients that connect from now on wait for Serve.
+func (s *Server) Listen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase != phaseNew {
+		return errors.New("proxy: Listen on a server that was started before")
+	}
+	if len(s.Listeners) == 0 {
+		return errors.New("proxy: no listener")
+	}
+	var errs []error
+	for i := range s.Listeners {
+		errs = append(errs, s.Listeners[i].check())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := s.openListeners(); err != nil {
+		return err
+	}
+	s.base = time.Now()
+	s.idBase = uint64(s.base.UnixNano())
+	s.fdLimit = descriptorLimit()
+	s.done = make(chan struct{})
+	s.phase = phaseListening
+	return nil
+}
+
+func (s *Server) openListeners() error {
+	var errs []error
+	for i := range s.Listeners {
+		l := &s.Listeners[i]
+		fd, err := openSocket(l.Address, s.hasV4Twin(l))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listener %s: %s: %w", l.name(), l.Address, err))
+			continue
+		}
+		s.listeners = append(s.listeners, newListener(l, fd, int32(i)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		s.closeListeners()
+		return err
+	}
+	return nil
+}
+
+// hasV4Twin tells that an IPv4 wildcard listener has the port of the IPv6
+// wildcard l, which then leaves IPv4 clients to it.
+func (s *Server) hasV4Twin(l *Listener) bool {
+	if !l.Address.Addr().Is6() || !l.Address.Addr().IsUnspecified() {
+		return false
+	}
+	for i := range s.Listeners {
+		a := s.Listeners[i].Address
+		if a.Addr().Is4() && a.Port() == l.Address.Port() && a.Port() != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// closeListeners is called with mu held, when no loop accepts any more.
+func (s *Server) closeListeners() {
+	for _, l := range s.listeners {
+		_ = unix.Close(l.fd)
+	}
+	s.listeners = nil
+}
+
+// Addresses are where the listeners listen, in their order, with the ports
+// that the kernel chose; nil before Listen and after the listeners closed.
+func (s *Server) Addresses() []netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var addrs []netip.AddrPort
+	for _, l := range s.listeners {
+		addrs = append(addrs, localAddr(l.fd))
+	}
+	return addrs
+}
+
+// Serve runs the event loops. It returns ErrServerClosed after Shutdown or
+// Close once the last session has ended, or what kept a loop from starting.
+func (s *Server) Serve() error {
+	if err := s.start(); err != nil {
+		return err
+	}
+	s.running.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeListeners()
+	s.phase = phaseClosed
+	close(s.done)
+	return ErrServerClosed
+}
+
+func (s *Server) start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.phase {
+	case phaseListening:
+	case phaseClosed:
+		return ErrServerClosed
+	default:
+		return errors.New("proxy: Serve without Listen, or twice")
+	}
+	workers := s.Workers
+	if workers <= 0 {
+		workers = runtime.NumCPU()
+	}
+	for range workers {
+		l, err := newLoop(s)
+		if err != nil {
+			for _, l := range s.loops {
+				l.close()
+			}
+			s.loops = nil
+			return fmt.Errorf("proxy: event loop: %w", err)
+		}
+		s.loops = append(s.loops, l)
+	}
+	s.phase = phaseServing
+	s.accepting.Add(len(s.loops))
+	for _, l := range s.loops {
+		s.running.Go(l.run)
+	}
+	return nil
+}
+
+// Shutdown stops accepting, answers what waits in the listening queues with
+// 421, and lets sessions finish. A session in the client's turn is let go once
+// it was quiet for Quiet, or at its pool's Timeouts.Drain without that. One
+// that waits for its relay's reply is not cut before the reply, or ten minutes
+// of silence, by which its client has given up (RFC 5321, section 4.5.3.2.6).
+//
+// It returns when the last session has ended, or with ctx's error before that;
+// the sessions then go on as they are, and Close ends them.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if s.stopEarly() {
+		s.mu.Unlock()
+		return nil
+	}
+	if s.phase == phaseServing {
+		s.phase = phaseDraining
+		for _, l := range s.loops {
+			l.post((*loop).drain)
+		}
+		go s.closeWhenIdle()
+	}
+	s.mu.Unlock()
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// closeWhenIdle closes the listening sockets once no loop accepts from them.
+func (s *Server) closeWhenIdle() {
+	s.accepting.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeListeners()
+}
+
+// Close ends everything now: sessions that are being set up read 421, the
+// others are cut, whoever's turn it is. It does not wait; Serve returns soon.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopEarly() {
+		return nil
+	}
+	for _, l := range s.loops {
+		l.post((*loop).stop)
+	}
+	return nil
+}
+
+// stopEarly handles, with mu held, a stop before Serve or after the end.
+func (s *Server) stopEarly() bool {
+	if s.phase == phaseNew || s.phase == phaseListening {
+		s.closeListeners()
+		s.phase = phaseClosed
+		return true
+	}
+	return s.phase == phaseClosed
+}
+
+// reserve keeps n descriptors for a session, if that leaves enough for the
+// rest of the process.
+func (s *Server) reserve(n int64) bool {
+	if s.fds.Add(n) <= s.fdLimit {
+		return true
+	}
+	s.fds.Add(-n)
+	return false
+}
+
+// descriptorLimit is how many descriptors sessions may hold: what the process
+// may open, less a share for probes, logs and whatever embeds the server.
+func descriptorLimit() int64 {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return 1 << 20
+	}
+	n := int64(min(lim.Cur, 1<<30))
+	return max(n-max(n/8, 32), 2)
+}
