@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"time"
+
+	"smtplb/balancer"
+	"smtplb/internal/config"
+	"smtplb/probes"
+	"smtplb/proxy"
+)
+
+// relays is a configured pool at work: who is chosen, how each is reached, and
+// how each is checked.
+type relays struct {
+	name    string
+	proxy   *proxy.Pool
+	targets []probes.Target
+	checks  *probes.Scheduler
+	index   map[string]int // of a backend, by name
+}
+
+// lookup finds the addresses of a name.
+type lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+
+// lookupTimeout bounds one look-up of a backend's name at start.
+const lookupTimeout = 10 * time.Second
+
+func systemLookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// buildPool makes a pool of its configuration. A backend that is given by name
+// becomes one for each of the name's addresses.
+func buildPool(ctx context.Context, cfg *config.Pool, resolve lookup, onChange func(balancer.Change)) (*relays, error) {
+	if len(cfg.Backends) == 0 {
+		return nil, fmt.Errorf("pool %s: discover: this version does not look backends up in DNS; name them under backends", cfg.Name)
+	}
+	r := &relays{name: cfg.Name, proxy: &proxy.Pool{Timeouts: timeouts(cfg.Timeouts)}, index: map[string]int{}}
+	var backends []balancer.BackendConfig
+	var errs []error
+	for i := range cfg.Backends {
+		b := &cfg.Backends[i]
+		places, err := locate(ctx, b, resolve)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("pool %s: backend %s: %w", cfg.Name, b.Name, err))
+		}
+		for _, p := range places {
+			r.index[p.name] = len(backends)
+			backends = append(backends, balancer.BackendConfig{
+				Name: p.name, Site: b.Site, Weight: b.Weight, Priority: b.Priority, MaxSessions: b.MaxSessions,
+			})
+			r.proxy.Targets = append(r.proxy.Targets, target(b, p.address))
+			r.targets = append(r.targets, probeTarget(cfg, b, p))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	pool, err := balancer.New(balancer.Config{
+		Name: cfg.Name, Backends: backends, Rise: cfg.Probe.Rise, Fall: cfg.Probe.Fall, OnChange: onChange,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pool %s: %w", cfg.Name, err)
+	}
+	r.proxy.Balancer = pool
+	r.checks = &probes.Scheduler{
+		Check: check(cfg.Probe.Type), Interval: cfg.Probe.Interval, FastInterval: cfg.Probe.FastInterval,
+		Report: func(t probes.Target, res probes.Result) {
+			pool.Probe(time.Now(), r.index[t.Name], res.OK, res.Reason())
+		},
+	}
+	if err := r.checks.Set(r.targets...); err != nil {
+		return nil, fmt.Errorf("pool %s: %w", cfg.Name, err)
+	}
+	return r, nil
+}
+
+// place is one address of a backend.
+type place struct {
+	name    string
+	address netip.AddrPort
+}
+
+func locate(ctx context.Context, b *config.Backend, resolve lookup) ([]place, error) {
+	if a, ok := b.Address.AddrPort(); ok {
+		return []place{{b.Name, a}}, nil
+	}
+	addrs, err := resolve(ctx, b.Address.Host)
+	if err != nil {
+		return nil, fmt.Errorf("address %s: %w", b.Address, err)
+	}
+	if len(addrs) == 1 {
+		return []place{{b.Name, netip.AddrPortFrom(addrs[0].Unmap(), b.Address.Port)}}, nil
+	}
+	places := make([]place, 0, len(addrs))
+	for _, a := range addrs {
+		a = a.Unmap()
+		places = append(places, place{b.Name + "/" + a.String(), netip.AddrPortFrom(a, b.Address.Port)})
+	}
+	return places, nil
+}
+
+func target(b *config.Backend, address netip.AddrPort) proxy.Target {
+	t := proxy.Target{Address: address, Source: b.Source, Interface: b.Interface, Mark: b.FWMark}
+	switch b.ProxyProtocol {
+	case config.ProxyV1:
+		t.ProxyProtocol = 1
+	case config.ProxyV2:
+		t.ProxyProtocol = 2
+	}
+	return t
+}
+
+// probeTarget is where a backend is checked: where its sessions go, unless
+// probe.address says another host or port. There the PROXY header of the
+// sessions is not expected.
+func probeTarget(cfg *config.Pool, b *config.Backend, p place) probes.Target {
+	t := probes.Target{
+		Name: p.name, Address: p.address.String(), ProxyProtocol: string(b.ProxyProtocol),
+		HELO: cfg.Probe.HELO, Timeout: cfg.Probe.Timeout, ConnectTimeout: cfg.Timeouts.Connect,
+		Source: b.Source, Interface: b.Interface, FWMark: b.FWMark,
+	}
+	if other := cfg.Probe.Address; other.Port != 0 {
+		if other.Host == "" {
+			other.Host = p.address.Addr().String()
+		}
+		t.Address, t.ProxyProtocol = other.String(), ""
+	}
+	return t
+}
+
+// check is the dialogue of a probe type. smtps is checked as far as this
+// version can: that it accepts connections.
+func check(kind config.ProbeType) probes.Func {
+	if kind == config.ProbeSMTP {
+		return probes.SMTP
+	}
+	return probes.TCP
+}
+
+func timeouts(t config.Timeouts) proxy.Timeouts {
+	return proxy.Timeouts{
+		Connect: t.Connect, Greeting: t.Greeting, SessionSetup: t.SessionSetup, Idle: t.Idle,
+		Drain: max(t.Drain, 1), // 0 is "not at all" here, and the default there
+	}
+}
+
+func buildListener(cfg *config.Listener, pools map[string]*relays) proxy.Listener {
+	l := proxy.Listener{
+		Name: cfg.Name, Address: cfg.Address, Pool: pools[cfg.Pool].proxy,
+		Allow: cfg.Allow, Deny: cfg.Deny, AcceptProxy: cfg.AcceptProxy, Hostname: cfg.Hostname,
+		MaxSessions: cfg.MaxSessions, MaxSessionsPerClient: cfg.MaxSessionsPerClient,
+	}
+	if l.MaxSessions == 0 {
+		l.MaxSessions = math.MaxInt // 0 is "no limit" here, and the default there
+	}
+	for _, r := range cfg.Routes {
+		l.Routes = append(l.Routes, proxy.Route{From: r.From, Pool: pools[r.Pool].proxy})
+	}
+	if cfg.Protocol == config.ProtocolTCP {
+		l.Protocol = proxy.TCP
+	}
+	switch cfg.DeniedReply {
+	case config.Deny554:
+		l.DeniedReply = proxy.Denied554
+	case config.DenyDrop:
+		l.DeniedReply = proxy.DeniedDrop
+	}
+	return l
+}
+
+// status is each backend as it is now.
+func (r *relays) status() []balancer.BackendStatus { return r.proxy.Balancer.Snapshot(time.Now()) }

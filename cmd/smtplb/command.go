@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"smtplb/internal/config"
+)
+
+// run executes one command line and returns the exit status: 0, or 1 after an
+// error, which has been printed.
+func run(ctx context.Context, args []string, std streams, environ []string) int {
+	root := newRoot(std, environ)
+	root.SetArgs(args)
+	if err := root.ExecuteContext(ctx); err != nil {
+		_, _ = fmt.Fprintln(std.err, "smtplb:", err)
+		return 1
+	}
+	return 0
+}
+
+func newRoot(std streams, environ []string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "smtplb",
+		Short: "A TCP load balancer for SMTP: one address for Exchange, several relays behind it",
+		Long: "smtplb takes SMTP connections on one address to the relays behind it. It reads a relay's\n" +
+			"greeting before the client does, and asks the next relay when one refuses, greets badly or\n" +
+			"stays silent, so that no client sees the fault of a single relay.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	root.AddCommand(newRunCommand(std, environ), newCheckCommand(std, environ), newDemoCommand(std), newVersionCommand(std))
+	return root
+}
+
+func newRunCommand(std streams, environ []string) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "run --config FILE",
+		Short: "Run the balancer in the foreground",
+		Long: "Runs the balancer until SIGTERM or SIGINT: then it accepts no more and lets the sessions finish,\n" +
+			"at most for timeouts.drain; one that waits for its relay's reply is not cut. A second signal\n" +
+			"stops at once. Log lines go to standard error.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(file, environ)
+			if err != nil {
+				return err
+			}
+			return runDaemon(cmd.Context(), cfg, std)
+		},
+	}
+	configFlag(cmd, &file)
+	return cmd
+}
+
+func newCheckCommand(std streams, environ []string) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "check --config FILE",
+		Short: "Find every error in a configuration file",
+		Long:  "Prints every error in the file, with its line and what would be right, and exits with 1 if there is any.",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := config.Load(file, environ)
+			if err != nil {
+				return err
+			}
+			for _, w := range cfg.Warnings {
+				_, _ = fmt.Fprintln(std.err, "warning:", w)
+			}
+			for _, text := range notYet(cfg) {
+				_, _ = fmt.Fprintln(std.err, "warning:", text)
+			}
+			_, err = fmt.Fprintf(std.out, "%s: ok: %d listeners, %d pools\n", file, len(cfg.Listeners), len(cfg.Pools))
+			return err
+		},
+	}
+	configFlag(cmd, &file)
+	return cmd
+}
+
+func configFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVarP(file, "config", "c", "/etc/smtplb/smtplb.yaml", "the configuration `file`")
+}
+
+func newVersionCommand(std streams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(std.out, "smtplb %s (%s, %s/%s)\n", fullVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// fullVersion is the linker's, or for a plain go install the module's.
+func fullVersion() string {
+	if version != "dev" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return version
+}
