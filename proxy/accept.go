@@ -77,12 +77,12 @@ func (ln *listener) route(client netip.Addr) *Pool {
 // socket is level-triggered, so that what one batch leaves over is reported
 // again, and exclusive, so that a connection wakes one loop and not all.
 func (l *loop) watchListeners() error {
+	l.watching = true // from the first one on, so that those are unwatched when another fails
 	for _, ln := range l.listeners {
 		if err := l.poller.Add(ln.fd, ln.token(), epoll.In|epoll.Exclusive); err != nil {
 			return fmt.Errorf("listener %s: %w", ln.Name, err)
 		}
 	}
-	l.watching = true
 	return nil
 }
 
@@ -101,6 +101,7 @@ func (l *loop) unwatchListeners() {
 // come again.
 func (l *loop) pauseAccept(why error) {
 	l.unwatchListeners()
+	l.pipes.close(l.server) // what lies idle makes room for sessions
 	l.resumeAt = l.ns + int64(acceptPause)
 	l.report(fmt.Errorf("accepting pauses, running sessions go on: %w", why))
 }
@@ -111,7 +112,6 @@ func (l *loop) resumeAccept() {
 		return
 	}
 	if err := l.watchListeners(); err != nil {
-		l.unwatchListeners()
 		l.pauseAccept(err)
 	}
 }

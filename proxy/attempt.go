@@ -82,7 +82,8 @@ func (l *loop) dial(s *session) (balancer.Outcome, error) {
 	s.up.blocked = true // until connected
 	if err := l.prepare(fd, target); err != nil {
 		l.dropBackend(s, false)
-		return 0, err
+		l.report(fmt.Errorf("backend %s: %w", s.lease.Backend().Name(), err))
+		return balancer.Unreachable, nil // the next one may be reached another way
 	}
 	switch err := unix.Connect(fd, l.address.of(target.Address, zone)); err {
 	case nil, unix.EINPROGRESS, unix.EINTR:

@@ -61,8 +61,9 @@ func (h *hand) until(cond func() bool, what string) {
 // pass moves the clock and has the deadlines looked at. It goes in steps, as a
 // deadline may set another.
 func (h *hand) pass(d time.Duration) {
-	for step := granularity; d > 0; d -= step {
-		step = min(d, max(granularity, d/64))
+	for d > 0 {
+		step := min(d, max(granularity, d/64))
+		d -= step
 		h.ns += int64(step)
 		h.now = h.now.Add(step)
 		h.turn(nil)

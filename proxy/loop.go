@@ -41,8 +41,9 @@ type loop struct {
 	released  bool  // this loop accepts no more
 	lastError int64 // when OnError was last told
 
-	mu    sync.Mutex
-	inbox []func(*loop)
+	mu     sync.Mutex // guards what is below, and that the poller is not closed while it is woken
+	inbox  []func(*loop)
+	closed bool
 }
 
 func newLoop(s *Server) (*loop, error) {
@@ -63,14 +64,22 @@ func newLoop(s *Server) (*loop, error) {
 // close gives the loop's descriptors back, when run has returned or never began.
 func (l *loop) close() {
 	l.pipes.close(l.server)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
 	_ = l.poller.Close()
 }
 
-// post has f run in the loop, in the order of posting. Safe for concurrent use.
+// post has f run in the loop, in the order of posting, unless the loop has
+// ended: its wake-up descriptor may be somebody else's by then. Safe for
+// concurrent use.
 func (l *loop) post(f func(*loop)) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
 	l.inbox = append(l.inbox, f)
-	l.mu.Unlock()
 	l.poller.Wake()
 }
 

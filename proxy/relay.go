@@ -76,20 +76,25 @@ func (l *loop) relay(s *session) {
 	}
 }
 
-// closedBy tells who closed first.
+// closedBy tells who ended first, and how.
 func (s *session) closedBy() End {
-	if s.backendFirst {
+	switch {
+	case s.backendBroke:
+		return BackendReset
+	case s.backendFirst:
 		return BackendClosed
+	default:
+		return ClientClosed
 	}
-	return ClientClosed
 }
 
 // clientGone ends a session whose client broke its connection. It does not wait
 // for an answer any more: bytes of its that have not reached the relay must not,
 // as it will send them again. After the relay's own end there is nobody to
-// reset: some clients close that way, to keep no port in TIME-WAIT.
+// reset: some clients close that way, to keep no port in TIME-WAIT. After the
+// client's own it is how its kernel answers the words that it did not wait for.
 func (l *loop) clientGone(s *session) {
-	if s.down.eof {
+	if s.down.eof || s.up.eof {
 		l.finish(s, s.closedBy(), atOnce)
 		return
 	}
@@ -100,6 +105,8 @@ func (l *loop) clientGone(s *session) {
 // relay said before, such as the 421 with which it closed, is still read and
 // passed on, then its end or the error.
 func (l *loop) relayGone(s *session) {
+	// The error is told once: if a write was told, reading finds only an end.
+	s.backendBroke = s.backendBroke || !s.down.eof && !s.up.shut
 	l.dropHeld(&s.up)
 	s.up.shut = true
 	s.down.ready, s.down.ending = true, true

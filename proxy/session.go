@@ -51,6 +51,7 @@ type session struct {
 	reached      bool // the client was answered: setup is set
 	keepalive    bool // set on the relay's socket
 	queued       bool // in the loop's list of sessions with more to do
+	backendBroke bool // the relay's connection broke
 	backendFirst bool // the relay closed before the client did
 	lastUp       bool // the last bytes went from the client to the relay
 
@@ -75,7 +76,7 @@ type session struct {
 	why   string    // a client was refused
 	held  []byte    // the beginning of a greeting that is not whole yet
 
-	seen  int       // of held: lines that are judged
+	seen int // of held: lines that are judged
 
 	up, down direction
 }

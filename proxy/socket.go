@@ -14,29 +14,26 @@ const backlog = 4096
 // openSocket returns a listening, non-blocking socket. Connections that it
 // accepts inherit its TCP_NODELAY and keepalive settings (Linux copies the
 // listening socket), which saves the calls for each session.
-func openSocket(address netip.AddrPort, v6only bool) (fd int, err error) {
-	fam := family(address.Addr())
-	fd, err = unix.Socket(fam, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
-	if err != nil {
-		return -1, fmt.Errorf("socket: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			_ = unix.Close(fd)
-		}
-	}()
-	if err := socketOptions(fd, fam, v6only); err != nil {
-		return -1, err
-	}
+func openSocket(address netip.AddrPort, v6only bool) (int, error) {
 	zone, err := zoneIndex(address.Addr())
 	if err != nil {
 		return -1, err
 	}
-	if err := unix.Bind(fd, new(sockaddr).of(address, zone)); err != nil {
-		return -1, bindError(err)
+	fam := family(address.Addr())
+	fd, err := unix.Socket(fam, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
 	}
-	if err := unix.Listen(fd, backlog); err != nil {
-		return -1, bindError(err)
+	err = socketOptions(fd, fam, v6only)
+	if err == nil {
+		err = bindError(unix.Bind(fd, new(sockaddr).of(address, zone)))
+	}
+	if err == nil {
+		err = bindError(unix.Listen(fd, backlog))
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
 	}
 	return fd, nil
 }

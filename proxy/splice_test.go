@@ -200,6 +200,33 @@ func TestLargeMailLetsOthersIn(t *testing.T) {
 	r.ended(51)
 }
 
+// However much there is to move, a turn moves a share of it: this source and
+// this sink never block.
+func TestEndlessSourceEndsItsTurn(t *testing.T) {
+	h := newRig(t, smtptest.Start(t, smtptest.Script{}).Addr()).byHand()
+	_, s := h.greeted()
+	source, err := unix.Open("/dev/zero", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(source) }()
+	sink, err := unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(sink) }()
+	for range 3 {
+		before := s.up.bytes
+		s.up.ready = true
+		if p := h.pump(s, &s.up, source, sink); p != unfinished {
+			t.Fatalf("progress %d, want unfinished", p)
+		}
+		if n := s.up.bytes - before; n < share || n > share+pipeSize {
+			t.Errorf("%d bytes in one turn, want %d to %d", n, share, share+pipeSize)
+		}
+	}
+}
+
 // Moving bytes allocates nothing: not for each, not for each buffer of them.
 func TestMovingBytesAllocatesNothing(t *testing.T) {
 	relay := bare(t, func(conn *net.TCPConn) {

@@ -86,8 +86,8 @@ func (d *daemon) session(r *proxy.Record) {
 // run serves until a signal or the end of ctx, then drains.
 func (d *daemon) run(ctx context.Context) error {
 	signals := make(chan os.Signal, 4)
+	// Never given back: a signal on the way out would make a crash of an orderly end.
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
 
 	checking, stopChecks := context.WithCancel(context.WithoutCancel(ctx))
 	var checks sync.WaitGroup

@@ -176,6 +176,7 @@ func (s *session) complete(b *body) (more bool) {
 	if strings.HasPrefix(answer, "2") {
 		// Before the reply: who has read the reply finds the message kept.
 		if !s.relay.keep(s, message) {
+			<-s.done // the reset is on its way; closing here would make an end of file of it
 			return false
 		}
 		if s.script.OnMessage != nil {
