@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -64,6 +66,12 @@ func TestDemoDoesWhatItSays(t *testing.T) {
 
 	swaks(t, "hello from swaks")
 	see(`"hello from swaks"`)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, find(t, "bash"), "-c", readmeShell(t)).CombinedOutput(); err != nil {
+		t.Errorf("the README's lines for bash: %v\n%s", err, out)
+	}
+	see(`"hello from a shell"`)
 	enter("stop relay-a", "relay-a is stopped")
 	for n := range 10 {
 		subject := fmt.Sprintf("without relay-a, %d", n)
@@ -88,6 +96,21 @@ func TestDemoDoesWhatItSays(t *testing.T) {
 	if status := p.waitExit(t); status != 0 {
 		t.Errorf("exit status %d, want 0", status)
 	}
+}
+
+// readmeShell is what the README has a person without swaks type.
+func readmeShell(t *testing.T) string {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "```bash\n")
+	lines, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("the README has no lines for bash")
+	}
+	return lines
 }
 
 func swaksArgs(subject string) []string {

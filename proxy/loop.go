@@ -160,11 +160,19 @@ func (l *loop) dispatch(e *epoll.Event) {
 	}
 }
 
+// note keeps what an event says of a socket's two directions, the one that reads
+// from it and the one that writes to it, and tells whether the connection is
+// broken or over. An edge is told once: what cannot be acted on now is not lost.
+func note(e *epoll.Event, from, to *direction) (gone bool) {
+	gone = e.Has(epoll.Err | epoll.Hup)
+	from.ready = from.ready || e.Has(epoll.In|epoll.ReadHup) || gone
+	from.ending = from.ending || e.Has(epoll.ReadHup) || gone
+	to.blocked = to.blocked && !e.Has(epoll.Out) && !gone
+	return gone
+}
+
 func (l *loop) clientEvent(s *session, e *epoll.Event) {
-	gone := e.Has(epoll.Err | epoll.Hup)
-	s.up.ready = s.up.ready || e.Has(epoll.In|epoll.ReadHup) || gone
-	s.up.ending = s.up.ending || e.Has(epoll.ReadHup) || gone
-	s.down.blocked = s.down.blocked && !e.Has(epoll.Out) && !gone
+	gone := note(e, &s.up, &s.down)
 	switch s.state {
 	case stateHeader:
 		l.readHeader(s)
@@ -185,10 +193,7 @@ func (l *loop) clientEvent(s *session, e *epoll.Event) {
 }
 
 func (l *loop) backendEvent(s *session, e *epoll.Event) {
-	gone := e.Has(epoll.Err | epoll.Hup)
-	s.down.ready = s.down.ready || e.Has(epoll.In|epoll.ReadHup) || gone
-	s.down.ending = s.down.ending || e.Has(epoll.ReadHup) || gone
-	s.up.blocked = s.up.blocked && !e.Has(epoll.Out) && !gone
+	note(e, &s.down, &s.up)
 	switch s.state {
 	case stateConnect:
 		l.connected(s, e.Has(epoll.Err))
