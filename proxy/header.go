@@ -139,7 +139,6 @@ func (l *loop) readHeader(s *session) {
 	if client.IsValid() {
 		s.addr, s.dest = client, dest
 	}
-	s.up.ready = true // what came with the header caused no event of its own
 	l.enter(s)
 }
 

@@ -28,7 +28,6 @@ type direction struct {
 	blocked bool // the sink took less than it was given
 	eof     bool // the source has ended
 	shut    bool // the sink was told so, or is broken: nothing goes this way any more
-	reset   bool // the sink's connection was reset, which a system call tells only once
 }
 
 // holds tells whether bytes are under way inside.
@@ -67,7 +66,7 @@ func (l *loop) relay(s *session) {
 		l.finish(s, ClientClosed, orderly) // it did not wait for the last words
 	case down == sinkBroke:
 		l.finish(s, ClientReset, reset)
-	case s.up.reset && s.down.eof:
+	case s.up.shut && s.down.shut && s.relayBroke:
 		l.backendBroke(s)
 	case s.up.shut && s.down.shut:
 		l.finish(s, s.closedBy(), orderly)
@@ -76,16 +75,12 @@ func (l *loop) relay(s *session) {
 	}
 }
 
-// closedBy tells who ended first, and how.
+// closedBy tells who closed first.
 func (s *session) closedBy() End {
-	switch {
-	case s.backendBroke:
-		return BackendReset
-	case s.backendFirst:
+	if s.backendFirst {
 		return BackendClosed
-	default:
-		return ClientClosed
 	}
+	return ClientClosed
 }
 
 // clientGone ends a session whose client broke its connection. It does not wait
@@ -106,18 +101,19 @@ func (l *loop) clientGone(s *session) {
 // passed on, then its end or the error.
 func (l *loop) relayGone(s *session) {
 	// The error is told once: if a write was told, reading finds only an end.
-	s.backendBroke = s.backendBroke || !s.down.eof && !s.up.shut
+	s.relayBroke = s.relayBroke || !s.down.eof && !s.up.shut
 	l.dropHeld(&s.up)
 	s.up.shut = true
 	s.down.ready, s.down.ending = true, true
 }
 
 // backendBroke passes the relay's reset on to the client, but for a client that
-// has not yet received all of the relay's words: a reset would take them away,
-// and a 250 that is lost is a mail sent twice.
+// has not yet received all of the relay's words, or only just: a reset would
+// take them away, and a 250 that is lost is a mail sent twice.
 func (l *loop) backendBroke(s *session) {
 	how := reset
-	if unsent(s.client) > 0 {
+	justSpoke := !s.lastUp && s.lastMove == l.ns
+	if justSpoke || unsent(s.client) > 0 {
 		how = orderly
 	}
 	l.finish(s, BackendReset, how)
@@ -194,7 +190,6 @@ func (l *loop) moved(s *session, d *direction, n int) {
 func (l *loop) deliver(s *session, d *direction, dst int, b []byte) bool {
 	n, err := write(dst, b)
 	if err != nil && err != unix.EAGAIN {
-		d.reset = err == unix.ECONNRESET
 		return false
 	}
 	if n = max(n, 0); n < len(b) {
@@ -218,7 +213,6 @@ func (l *loop) flush(s *session, d *direction, dst int) (p progress, ok bool) {
 			l.block(s, d)
 			return waiting, false
 		case err != nil:
-			d.reset = err == unix.ECONNRESET
 			return sinkBroke, false
 		}
 		if d.gone += n; d.gone == len(d.rest) {

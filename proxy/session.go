@@ -51,7 +51,7 @@ type session struct {
 	reached      bool // the client was answered: setup is set
 	keepalive    bool // set on the relay's socket
 	queued       bool // in the loop's list of sessions with more to do
-	backendBroke bool // the relay's connection broke
+	relayBroke   bool // the relay's connection broke
 	backendFirst bool // the relay closed before the client did
 	lastUp       bool // the last bytes went from the client to the relay
 

@@ -113,7 +113,6 @@ func (l *loop) flushPipe(s *session, d *direction, dst int) (progress, bool) {
 			l.block(s, d)
 			return waiting, false
 		case err != nil || n == 0:
-			d.reset = err == unix.ECONNRESET
 			return sinkBroke, false
 		}
 		d.pipe.n -= n
