@@ -68,8 +68,8 @@
 // # Health
 //
 // Every backend starts up: a session asks the next one when a relay does not answer, so optimism costs nothing. Fall
-// failures in a row take a backend down, failed probes and failed attempts of sessions counted together; a good probe or
-// a relay that greets well starts the count anew. Rise good probes in a row bring it back; sessions cannot, since none is
+// failures in a row take a backend down, failed probes and failed attempts of sessions counted together; a good probe
+// starts the count anew. A relay that greets a session well is forgiven its failed attempts, not its failed probes. Rise good probes in a row bring it back; sessions cannot, since none is
 // sent there. Failed attempts alone never take down the last backend of the pool that is up: it may be the clients that are
 // wrong, and asking it is no worse than not asking. A failed probe may.
 //

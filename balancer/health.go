@@ -33,15 +33,23 @@ type Change struct {
 	Reason        string // for people: "3 failures in a row, last: live greeting_4xx"
 }
 
-// health is the evidence about one backend. While it is up, bad counts the failures since the last success; while it is
-// down, good counts the good probes since the last bad one. The other one is 0.
+// health is the evidence about one backend. While it is up, badProbes counts the failed probes since the last good one
+// and badLive the failed attempts of sessions since the last good probe or good greeting; while it is down, good counts
+// the good probes since the last bad one. What does not apply is 0.
+//
+// A relay that greets sessions does not make up for its failed probes: under load it would for ever, and a relay whose
+// probe fails on purpose, to take it out, would never be out.
 type health struct {
-	state  State
-	good   int
-	bad    int
-	reason string
-	since  time.Time // zero: since the pool was made
+	state     State
+	good      int
+	badProbes int
+	badLive   int
+	reason    string
+	since     time.Time // zero: since the pool was made
 }
+
+// bad is the run of failures that counts against a backend.
+func (h *health) bad() int { return h.badProbes + h.badLive }
 
 // Probe takes in the result of an active check of a backend, named by its index; reason says in a few words why it
 // failed, and is not read when ok. An index that does not exist is ignored.
@@ -61,7 +69,7 @@ func (p *Pool) Probe(now time.Time, index int, ok bool, reason string) {
 
 func (p *Pool) passedProbe(now time.Time, index int) {
 	s := &p.slots[index]
-	s.bad = 0
+	s.badProbes, s.badLive = 0, 0
 	if s.state == Up {
 		return
 	}
@@ -77,12 +85,12 @@ func (p *Pool) failedProbe(now time.Time, index int, reason string) {
 	if s.state == Down {
 		return
 	}
-	s.bad++
-	if s.bad >= p.fall {
+	s.badProbes++
+	if s.bad() >= p.fall {
 		if reason == "" {
 			reason = "failed"
 		}
-		p.turn(now, index, Down, inARow(s.bad, "failure")+", last: probe "+reason)
+		p.turn(now, index, Down, inARow(s.bad(), "failure")+", last: probe "+reason)
 	}
 }
 
@@ -92,12 +100,12 @@ func (p *Pool) failedLive(now time.Time, index int, outcome Outcome) {
 	if s.state == Down {
 		return
 	}
-	s.bad++
+	s.badLive++
 	// For the last one that is up the count only goes on: a failed probe can confirm it, or the next failure once another
 	// is up again.
 	last := p.usable == 1
-	if s.bad >= p.fall && !last {
-		p.turn(now, index, Down, inARow(s.bad, "failure")+", last: live "+outcome.String())
+	if s.bad() >= p.fall && !last {
+		p.turn(now, index, Down, inARow(s.bad(), "failure")+", last: live "+outcome.String())
 	}
 }
 

@@ -31,7 +31,7 @@ func (l *Lease) Established(time.Time) {
 	defer p.mu.Unlock()
 	s := &p.slots[l.backend.index]
 	s.established++
-	s.bad = 0 // and no count of good probes: if it is down, this attempt began before
+	s.badLive = 0 // and no count of good probes: if it is down, this attempt began before
 }
 
 // Fail says that the attempt failed, and why: evidence against the backend. The slot is given back. An outcome of OK is

@@ -21,10 +21,10 @@ type model struct {
 type modelBackend struct {
 	weight, priority, max int
 
-	down      bool
-	bad, good int
-	active    int
-	pass      float64
+	down                     bool
+	badProbes, badLive, good int
+	active                   int
+	pass                     float64
 }
 
 func (b modelBackend) usable() bool { return !b.down && b.weight > 0 }
@@ -95,25 +95,30 @@ func (m *model) fail(i int, live bool) {
 		}
 		return
 	}
-	b.bad++
+	if live {
+		b.badLive++
+	} else {
+		b.badProbes++
+	}
 	last := live && slices.Equal(m.usable(), []int{i})
-	if b.bad >= m.fall && !last {
-		b.down, b.good = true, 0
+	if b.badProbes+b.badLive >= m.fall && !last {
+		b.down, b.good, b.badProbes, b.badLive = true, 0, 0, 0
 	}
 }
 
 func (m *model) succeed(i int, live bool) {
 	b := &m.backends[i]
-	if !b.down {
-		b.bad = 0
+	b.badLive = 0
+	if live {
 		return
 	}
-	if live {
+	b.badProbes = 0
+	if !b.down {
 		return
 	}
 	b.good++
 	if b.good >= m.rise {
-		b.down, b.bad = false, 0
+		b.down = false
 		b.pass = max(b.pass, m.vtime[b.priority])
 	}
 }
