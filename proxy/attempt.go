@@ -65,7 +65,7 @@ func (l *loop) triedBy(s *session) []int {
 
 // setupLeft is what the session may still take until its client is answered.
 func (l *loop) setupLeft(s *session) time.Duration {
-	setup := s.pool.Timeouts.withDefaults().SessionSetup
+	setup := s.timeouts().SessionSetup
 	return setup - time.Duration(l.ns-s.accepted)
 }
 
@@ -96,7 +96,7 @@ func (l *loop) dial(s *session) (balancer.Outcome, error) {
 		return 0, err
 	}
 	s.state = stateConnect
-	l.setTimer(s, min(s.pool.Timeouts.withDefaults().Connect, l.setupLeft(s)))
+	l.setTimer(s, min(s.timeouts().Connect, l.setupLeft(s)))
 	return balancer.OK, nil
 }
 
@@ -162,7 +162,7 @@ func (l *loop) connected(s *session, broken bool) {
 		return
 	}
 	s.state = stateGreet
-	l.setTimer(s, min(s.pool.Timeouts.withDefaults().Greeting, l.setupLeft(s)))
+	l.setTimer(s, min(s.timeouts().Greeting, l.setupLeft(s)))
 	if s.down.ready {
 		l.readGreeting(s)
 	}
@@ -199,7 +199,7 @@ func (l *loop) establish(s *session, greeting []byte) {
 	s.state = stateRelaying
 	s.lastMove = l.ns
 	l.markReached(s)
-	l.setTimer(s, l.nextReview(s, min(keepaliveAfter, s.pool.Timeouts.withDefaults().Idle)))
+	l.setTimer(s, l.nextReview(s, min(keepaliveAfter, s.timeouts().Idle)))
 	if len(greeting) > 0 {
 		s.down.bytes = int64(len(greeting))
 		if !l.deliver(s, &s.down, s.client, greeting) {

@@ -37,7 +37,7 @@ func (l *loop) review(s *session) {
 		l.finish(s, BackendClosed, orderly)
 		return
 	}
-	limit := s.pool.Timeouts.withDefaults().Idle
+	limit := s.timeouts().Idle
 	// A client that has closed its half and waited longer than any client does
 	// is gone: a relay that hangs must not keep the session for ever.
 	gaveUp := s.up.eof && quiet >= max(limit, waitAtMost)
@@ -68,7 +68,7 @@ func (l *loop) nextReview(s *session, left time.Duration) time.Duration {
 // for a reply it may wait on, past the deadline too, until it has given up
 // itself.
 func (l *loop) reviewDrain(s *session, quiet time.Duration) bool {
-	late := time.Duration(l.ns-l.drainFrom) >= s.pool.Timeouts.withDefaults().Drain
+	late := time.Duration(l.ns-l.drainFrom) >= s.timeouts().Drain
 	switch {
 	case s.clientsTurn() && (late || quiet >= l.quiet()):
 		l.finish(s, Drained, orderly)
@@ -90,7 +90,6 @@ func (l *loop) drain() {
 		return
 	}
 	l.drainFrom = max(l.ns, 1)
-	l.resumeAt = 0
 	for _, ln := range l.listeners {
 		for l.server.fds.Load() < l.server.fdLimit && l.acceptOne(ln) { // each reads that we shut down
 		}

@@ -99,6 +99,9 @@ func (s *session) token(side int32) epoll.Token {
 	return epoll.Token{Index: s.index<<1 | side, Generation: s.generation}
 }
 
+// timeouts are its pool's, defaults filled in.
+func (s *session) timeouts() Timeouts { return s.pool.Timeouts.withDefaults() }
+
 // settingUp tells that the client has seen nothing yet.
 func (s *session) settingUp() bool {
 	return s.state == stateHeader || s.state == stateConnect || s.state == stateGreet
