@@ -116,12 +116,14 @@ func (l *loop) resumeAccept() {
 	}
 }
 
-// accept takes a batch of connections, few enough that other loops get some.
+// accept takes one connection a turn, and more only in a turn with much to do.
+// What it leaves is reported again, so that nearly no call finds the queue
+// empty; other loops get some, and running sessions go before new ones.
 func (l *loop) accept(ln *listener) {
 	if l.drainFrom != 0 || !l.watching {
 		return // an event from before
 	}
-	for range acceptBatch {
+	for range 1 + l.events/acceptShare {
 		if !l.acceptOne(ln) {
 			return
 		}
@@ -135,7 +137,7 @@ func (l *loop) acceptOne(ln *listener) bool {
 		l.pauseAccept(unix.EMFILE)
 		return false
 	}
-	fd, peer, err := accept(ln.fd)
+	fd, peer, err := l.raw.Accept(ln.fd)
 	if err != nil {
 		l.server.fds.Add(-2)
 		return l.acceptError(err)

@@ -78,14 +78,20 @@ func (l *loop) dial(s *session) (balancer.Outcome, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.backend = fd
+	s.backend, s.noDelay = fd, false
 	s.up.blocked = true // until connected
-	if err := l.prepare(fd, target); err != nil {
+	if s.listener.Protocol == TCP || target.ProxyProtocol != 0 {
+		// The client's first bytes do not wait for words of the relay's; else
+		// take sets it, when it is needed.
+		s.noDelay = true
+		_ = setNoDelay(fd)
+	}
+	if err := prepare(fd, target); err != nil {
 		l.dropBackend(s, false)
 		l.report(fmt.Errorf("backend %s: %w", s.lease.Backend().Name(), err))
 		return balancer.Unreachable, nil // the next one may be reached another way
 	}
-	switch err := unix.Connect(fd, l.address.of(target.Address, zone)); err {
+	switch err := l.raw.Connect(fd, target.Address, zone); err {
 	case nil, unix.EINPROGRESS, unix.EINTR:
 	default:
 		l.dropBackend(s, false)
@@ -101,10 +107,7 @@ func (l *loop) dial(s *session) (balancer.Outcome, error) {
 }
 
 // prepare sets what a socket needs before it connects to target.
-func (l *loop) prepare(fd int, target *Target) error {
-	if err := setNoDelay(fd); err != nil {
-		return err
-	}
+func prepare(fd int, target *Target) error {
 	if target.Mark != 0 {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(target.Mark)); err != nil {
 			return fmt.Errorf("fwmark %d: %w", target.Mark, err)
@@ -121,7 +124,7 @@ func (l *loop) prepare(fd int, target *Target) error {
 	// ip(7): the port is chosen at connect, when the other end is known, so
 	// that the same one serves for several relays. IPv4's option governs both.
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-	if err := unix.Bind(fd, l.address.of(netip.AddrPortFrom(target.Source, 0), 0)); err != nil {
+	if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(target.Source, 0), 0)); err != nil {
 		return fmt.Errorf("source %s: %w", target.Source, err)
 	}
 	return nil

@@ -189,33 +189,32 @@ func (c *conveyor) turn(d *direction) {
 
 // socketPair is one TCP connection over loopback: a bare non-blocking end as
 // the loop's and an end for the other side.
-func socketPair(b *testing.B) (int, *net.TCPConn) {
-	b.Helper()
+func socketPair(tb testing.TB) (int, *net.TCPConn) {
+	tb.Helper()
 	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer ln.Close()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	b.Cleanup(func() { _ = unix.Close(fd) })
-	var to sockaddr
-	if err := unix.Connect(fd, to.of(netip.MustParseAddrPort(ln.Addr().String()), 0)); err != nil {
-		b.Fatal(err)
+	tb.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.Connect(fd, sockaddr(netip.MustParseAddrPort(ln.Addr().String()), 0)); err != nil {
+		tb.Fatal(err)
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := setNoDelay(fd); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	conn, err := ln.AcceptTCP()
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	b.Cleanup(func() { _ = conn.Close() })
+	tb.Cleanup(func() { _ = conn.Close() })
 	return fd, conn
 }
 

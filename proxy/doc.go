@@ -29,8 +29,8 @@
 //
 // # Loops
 //
-// Each worker is a goroutine on a thread of its own with one epoll instance,
-// edge-triggered, and non-blocking sockets. A session belongs to the loop that
+// Each worker is a goroutine with one epoll instance, edge-triggered, and
+// non-blocking sockets. A session belongs to the loop that
 // accepted it; there is no goroutine, no timer and no buffer for each, so that
 // an idle one costs some hundreds of bytes. Listening sockets are shared by all
 // loops. The balancer's lock is the only one on a session's path.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"smtplb/balancer"
+	"smtplb/internal/socket"
 )
 
 // expire acts on a session whose deadline has come.
@@ -110,7 +111,7 @@ func (l *loop) stop() {
 		switch {
 		case s.settingUp():
 			if s.listener.Protocol == SMTP {
-				_, _ = write(s.client, replyLine(421, "4.3.2", s.listener.hostname(), "shutting down", s.id))
+				_, _ = socket.Write(s.client, replyLine(421, "4.3.2", s.listener.hostname(), "shutting down", s.id))
 			}
 			l.finish(s, Shut, atOnce)
 		case s.state == stateRelaying:

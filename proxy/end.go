@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"smtplb/internal/socket"
 )
 
 // farewell is what becomes of the two connections at a session's end.
@@ -19,6 +21,11 @@ const (
 // back, the record written. Only after an orderly farewell the session may go
 // on to exist, lingering; the caller touches it no more in any case.
 func (l *loop) finish(s *session, end End, how farewell) {
+	over := how == atOnce || how == orderly && s.up.eof
+	if over {
+		socket.CloseBoth(s.client, s.backend)
+		s.client, s.backend = -1, -1
+	}
 	l.dropBackend(s, how == reset)
 	s.lease.Release(l.now)
 	l.releaseBuffers(s)
@@ -29,10 +36,10 @@ func (l *loop) finish(s *session, end End, how farewell) {
 	l.emit(s, end)
 	switch {
 	case how == reset:
-		closeReset(s.client)
+		socket.CloseReset(s.client)
 		s.client = -1
 		l.free(s)
-	case how == atOnce, s.up.eof:
+	case over:
 		l.free(s)
 	default:
 		l.linger(s)
@@ -53,7 +60,7 @@ func (l *loop) linger(s *session) {
 // discard throws away what a lingering client still sends, a share at a time.
 func (l *loop) discard(s *session) {
 	for gone := 0; gone < share; {
-		n, err := read(s.client, l.buffer)
+		n, err := socket.Read(s.client, l.buffer)
 		if err == unix.EAGAIN {
 			return
 		}
@@ -69,7 +76,7 @@ func (l *loop) discard(s *session) {
 // free closes what is left of a session and forgets it.
 func (l *loop) free(s *session) {
 	if s.client >= 0 {
-		_ = unix.Close(s.client)
+		socket.Close(s.client)
 	}
 	l.wheel.Clear(s.index)
 	l.server.fds.Add(-2)
@@ -83,9 +90,9 @@ func (l *loop) dropBackend(s *session, withReset bool) {
 		return
 	}
 	if withReset {
-		closeReset(s.backend)
+		socket.CloseReset(s.backend)
 	} else {
-		_ = unix.Close(s.backend)
+		socket.Close(s.backend)
 	}
 	s.backend = -1
 }

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"smtplb/balancer"
+	"smtplb/internal/socket"
 )
 
 // maxGreeting bounds the bytes of a greeting that are held back.
@@ -101,7 +102,7 @@ func refusal(code int) balancer.Outcome {
 func (l *loop) readGreeting(s *session) {
 	for {
 		room := l.buffer[:maxGreeting-len(s.held)]
-		n, err := read(s.backend, room)
+		n, err := socket.Read(s.backend, room)
 		switch {
 		case err == unix.EAGAIN:
 			s.down.ready = false

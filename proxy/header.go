@@ -11,6 +11,8 @@ import (
 
 	"github.com/pires/go-proxyproto"
 	"golang.org/x/sys/unix"
+
+	"smtplb/internal/socket"
 )
 
 // The PROXY protocol, versions 1 and 2: go-proxyproto formats and parses; the
@@ -104,7 +106,7 @@ func unmapped(a netip.AddrPort) netip.AddrPort {
 // readHeader takes the PROXY header off the front of the client's bytes once
 // it is whole. Until then, and all that follows it, stays in the socket.
 func (l *loop) readHeader(s *session) {
-	n, err := peek(s.client, l.buffer[:maxHeader])
+	n, err := socket.Peek(s.client, l.buffer[:maxHeader])
 	if err == unix.EAGAIN {
 		return
 	}
@@ -127,7 +129,7 @@ func (l *loop) readHeader(s *session) {
 		}
 		return
 	}
-	if _, err := read(s.client, l.buffer[:length]); err != nil {
+	if _, err := socket.Read(s.client, l.buffer[:length]); err != nil {
 		l.finish(s, ClientReset, atOnce)
 		return
 	}
@@ -154,7 +156,7 @@ func (l *loop) writeHeader(s *session, version int) error {
 	if err != nil {
 		return fmt.Errorf("PROXY header: %w", err)
 	}
-	n, err := write(s.backend, b)
+	n, err := socket.Write(s.backend, b)
 	if err == nil && n < len(b) {
 		return unix.ENOBUFS // never seen: the socket's buffer is empty
 	}

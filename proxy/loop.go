@@ -1,21 +1,21 @@
 package proxy
 
 import (
-	"runtime"
 	"sync"
 	"time"
 
 	"smtplb/internal/epoll"
+	"smtplb/internal/socket"
 	"smtplb/internal/timerwheel"
 )
 
 const (
 	bufferSize  = 64 << 10
 	granularity = 50 * time.Millisecond
+	busyFor     = time.Second // after the last event a loop counts as busy
 )
 
-// loop is one event loop: a goroutine on a thread of its own that owns every
-// session it accepts. Its fields are the loop's alone, but for the inbox.
+// loop is one event loop: a goroutine that owns every session it accepts. Its fields are the loop's alone, but for the inbox.
 type loop struct {
 	server    *Server
 	listeners []*listener
@@ -27,12 +27,15 @@ type loop struct {
 	buffer    []byte
 	buffers   [][]byte // for what sinks do not take
 	pipes     pipePool
-	address   sockaddr // for connect
-	scratch   []int    // indexes of relays already tried
-	record    Record   // used again for every session
+	raw       socket.Addr // for accept and connect
+	scratch   []int       // indexes of relays already tried
+	record    Record      // used again for every session
 
-	now time.Time // of this turn
+	now time.Time // of this turn; the wall clock as the base had it
 	ns  int64     // the same, since the server's base
+
+	events   int   // of this turn
+	lastBusy int64 // when there were some
 
 	watching  bool  // listeners are in the poller
 	resumeAt  int64 // when a pause in accepting ends; 0: no pause
@@ -85,8 +88,6 @@ func (l *loop) post(f func(*loop)) {
 
 // run turns until the server stops and the last session has ended.
 func (l *loop) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer l.close()
 	for {
 		l.turn(l.wait())
@@ -102,8 +103,15 @@ func (l *loop) over() bool {
 }
 
 func (l *loop) wait() []epoll.Event {
-	events, err := l.poller.Wait(l.timeout())
+	wait := l.poller.Wait
+	if l.server.spareP && l.ns-l.lastBusy < int64(busyFor) {
+		wait = l.poller.WaitBusy
+	}
+	events, err := wait(l.timeout())
 	l.tick()
+	if len(events) > 0 {
+		l.lastBusy = l.ns
+	}
 	if err != nil {
 		// Only a broken descriptor table could cause it; do not spin on it.
 		l.report(err)
@@ -113,6 +121,7 @@ func (l *loop) wait() []epoll.Event {
 }
 
 func (l *loop) turn(events []epoll.Event) {
+	l.events = len(events)
 	for i := range events {
 		l.dispatch(&events[i])
 	}
@@ -167,6 +176,7 @@ func note(e *epoll.Event, from, to *direction) (gone bool) {
 	gone = e.Has(epoll.Err | epoll.Hup)
 	from.ready = from.ready || e.Has(epoll.In|epoll.ReadHup) || gone
 	from.ending = from.ending || e.Has(epoll.ReadHup) || gone
+	from.fin = from.fin || e.Has(epoll.ReadHup) && !e.Has(epoll.Err)
 	to.blocked = to.blocked && !e.Has(epoll.Out) && !gone
 	return gone
 }
@@ -247,8 +257,8 @@ func (l *loop) runInbox() {
 
 // tick reads the clock, once a turn.
 func (l *loop) tick() {
-	l.now = time.Now()
-	l.ns = int64(l.now.Sub(l.server.base))
+	l.ns = l.nanoseconds()
+	l.now = l.server.base.Add(time.Duration(l.ns))
 }
 
 func (l *loop) nanoseconds() int64 { return int64(time.Since(l.server.base)) }

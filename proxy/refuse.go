@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"smtplb/internal/socket"
 )
 
 // refuse has the client read a 421 and ends its session. 421 is the one reply
@@ -21,7 +23,7 @@ func (l *loop) refuseWith(s *session, end End, code int, enhanced, why string) {
 	s.why = why
 	if s.listener.Protocol == SMTP {
 		line := replyLine(code, enhanced, s.listener.hostname(), why, s.id)
-		if _, err := write(s.client, line); err != nil {
+		if _, err := socket.Write(s.client, line); err != nil {
 			l.finish(s, end, atOnce)
 			return
 		}

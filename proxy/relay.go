@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"smtplb/internal/epoll"
+	"smtplb/internal/socket"
 )
 
 // direction is one way of a session's bytes, from a source socket to a sink.
@@ -25,6 +26,7 @@ type direction struct {
 
 	ready   bool // the source may have bytes, or its end
 	ending  bool // the source has an end or an error behind its bytes
+	fin     bool // and it is an end
 	blocked bool // the sink took less than it was given
 	eof     bool // the source has ended
 	shut    bool // the sink was told so, or is broken: nothing goes this way any more
@@ -70,9 +72,19 @@ func (l *loop) relay(s *session) {
 		l.backendBroke(s)
 	case s.up.shut && s.down.shut:
 		l.finish(s, s.closedBy(), orderly)
+	case s.parted():
+		l.finish(s, s.closedBy(), atOnce)
 	case up == unfinished || down == unfinished:
 		l.again(s)
 	}
+}
+
+// parted tells that the relay has answered QUIT and closed, and that the client
+// has all of it and said nothing more: both connections can be closed, though
+// the client has not closed its own yet. It sends no more, so that nothing can
+// be answered by a reset.
+func (s *session) parted() bool {
+	return s.bye && s.down.shut && !s.up.ready && !s.up.holds()
 }
 
 // closedBy tells who closed first.
@@ -152,7 +164,7 @@ func (l *loop) take(s *session, d *direction, src, dst int) (n int, p progress) 
 	if d.splices {
 		return l.takeSplice(s, d, src, dst)
 	}
-	n, err := read(src, l.buffer)
+	n, err := socket.Read(src, l.buffer)
 	switch {
 	case err == unix.EAGAIN:
 		d.ready = false
@@ -163,6 +175,13 @@ func (l *loop) take(s *session, d *direction, src, dst int) (n int, p progress) 
 		d.eof = true
 		return 0, waiting
 	}
+	if d == &s.up && s.lastUp && !s.noDelay {
+		// What went before is not answered, and perhaps not acknowledged. Up to
+		// here Nagle's algorithm holds nothing back: in lock-step a reply
+		// acknowledges. Many sessions end before they need the call.
+		s.noDelay = true
+		_ = setNoDelay(dst)
+	}
 	l.moved(s, d, n)
 	if n == len(l.buffer) {
 		d.full++
@@ -170,25 +189,33 @@ func (l *loop) take(s *session, d *direction, src, dst int) (n int, p progress) 
 	} else {
 		d.full = 0
 		// epoll(7): a short read from a stream has emptied it, so that what
-		// comes next is a new edge; unless its end was already announced.
+		// comes next is a new edge; unless its end was already announced, which
+		// need not be read then.
 		d.ready = d.ending
+		d.eof = d.fin
 	}
 	if !l.deliver(s, d, dst, l.buffer[:n]) {
 		return n, sinkBroke
 	}
+	s.bye = d == &s.down && isBye(l.buffer[:n])
 	return n, waiting
 }
+
+// isBye tells that b is the reply to QUIT, after which nothing is said on
+// either side (RFC 5321, section 4.1.1.10).
+func isBye(b []byte) bool { return len(b) > 3 && string(b[:3]) == "221" }
 
 func (l *loop) moved(s *session, d *direction, n int) {
 	d.bytes += int64(n)
 	s.lastMove = l.ns
 	s.lastUp = d == &s.up
+	s.bye = false
 }
 
 // deliver gives b to the sink and keeps a copy of what it does not take. It
 // tells whether the sink is whole.
 func (l *loop) deliver(s *session, d *direction, dst int, b []byte) bool {
-	n, err := write(dst, b)
+	n, err := socket.Write(dst, b)
 	if err != nil && err != unix.EAGAIN {
 		return false
 	}
@@ -207,7 +234,7 @@ func (l *loop) flush(s *session, d *direction, dst int) (p progress, ok bool) {
 		return l.flushPipe(s, d, dst)
 	}
 	for d.rest != nil {
-		n, err := write(dst, d.rest[d.gone:])
+		n, err := socket.Write(dst, d.rest[d.gone:])
 		switch {
 		case err == unix.EAGAIN:
 			l.block(s, d)
@@ -243,7 +270,7 @@ func (l *loop) passEnd(s *session, d *direction, dst int) {
 	if d == &s.down && !s.up.eof {
 		s.backendFirst = true
 	}
-	if s.up.shut && s.down.shut {
+	if s.up.shut && s.down.shut || s.parted() {
 		return // both sockets are about to be closed
 	}
 	_ = unix.Shutdown(dst, unix.SHUT_WR)

@@ -22,8 +22,10 @@ var ErrServerClosed = errors.New("proxy: server closed")
 type Server struct {
 	Listeners []Listener
 
-	// Workers is the number of event loops, each with a thread of its own;
-	// 0: one per CPU.
+	// Workers is the number of event loops; 0: one per CPU. With GOMAXPROCS at
+	// two more than that, each loop keeps a thread and a P of Go's scheduler to
+	// itself while there is traffic, and the others are for the rest of the
+	// program; a session then costs about a third less, see epoll.WaitBusy.
 	Workers int
 
 	// Quiet is how long no byte must have moved before Shutdown lets go of a
@@ -53,6 +55,7 @@ type Server struct {
 	nextID  atomic.Uint64
 	fds     atomic.Int64 // descriptors that sessions hold or have reserved
 	fdLimit int64
+	spareP  bool // the loops can keep a P each, and leave some
 	counts  counters
 }
 
@@ -206,6 +209,7 @@ func (s *Server) start() error {
 	if workers <= 0 {
 		workers = runtime.NumCPU()
 	}
+	s.spareP = runtime.GOMAXPROCS(0) >= workers+2
 	for range workers {
 		l, err := newLoop(s)
 		if err != nil {

@@ -54,6 +54,8 @@ type session struct {
 	relayBroke   bool // the relay's connection broke
 	backendFirst bool // the relay closed before the client did
 	lastUp       bool // the last bytes went from the client to the relay
+	bye          bool // the relay's last bytes were its reply to QUIT
+	noDelay      bool // TCP_NODELAY is set on the relay's socket
 
 	id       uint64
 	listener *listener
@@ -187,5 +189,5 @@ const (
 	keepaliveAfter = 30 * time.Second // so that short sessions do without the calls
 	defaultQuiet   = 5 * time.Second
 	acceptPause    = 200 * time.Millisecond
-	acceptBatch    = 16
+	acceptShare    = 32 // events in a turn for which one connection more is accepted
 )

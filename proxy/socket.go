@@ -26,7 +26,7 @@ func openSocket(address netip.AddrPort, v6only bool) (int, error) {
 	}
 	err = socketOptions(fd, fam, v6only)
 	if err == nil {
-		err = bindError(unix.Bind(fd, new(sockaddr).of(address, zone)))
+		err = bindError(unix.Bind(fd, sockaddr(address, zone)))
 	}
 	if err == nil {
 		err = bindError(unix.Listen(fd, backlog))

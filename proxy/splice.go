@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"golang.org/x/sys/unix"
+
+	"smtplb/internal/socket"
 )
 
 // pipe carries spliced bytes of one direction at a time.
@@ -75,7 +77,7 @@ func (l *loop) takeSplice(s *session, d *direction, src, dst int) (int, progress
 		d.splices, d.full = false, 0
 		return 0, waiting
 	}
-	n, err := splice(src, p.w, pipeSize)
+	n, err := socket.Splice(src, p.w, pipeSize)
 	switch {
 	case err == nil && n > 0:
 		p.n = n
@@ -107,7 +109,7 @@ func (l *loop) takeSplice(s *session, d *direction, src, dst int) (int, progress
 // is empty. As there are bytes, EAGAIN means that the sink has no room.
 func (l *loop) flushPipe(s *session, d *direction, dst int) (progress, bool) {
 	for d.pipe.n > 0 {
-		n, err := splice(d.pipe.r, dst, d.pipe.n)
+		n, err := socket.Splice(d.pipe.r, dst, d.pipe.n)
 		switch {
 		case err == unix.EAGAIN:
 			l.block(s, d)

@@ -200,22 +200,17 @@ func TestLargeMailLetsOthersIn(t *testing.T) {
 	r.ended(51)
 }
 
-// However much there is to move, a turn moves a share of it: this source and
-// this sink never block.
+// However much there is to move, a turn moves a share of it: more than that is
+// on its way from this source, and this sink has room for it.
 func TestEndlessSourceEndsItsTurn(t *testing.T) {
 	h := newRig(t, smtptest.Start(t, smtptest.Script{}).Addr()).byHand()
 	_, s := h.greeted()
-	source, err := unix.Open("/dev/zero", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Close(source) }()
-	sink, err := unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Close(sink) }()
 	for range 3 {
+		source, sender := socketPair(t)
+		if n := fill(t, sender); n < share+2*pipeSize {
+			t.Fatalf("the sender's socket took %d bytes, too few for a turn", n)
+		}
+		sink, _ := socketPair(t)
 		before := s.up.bytes
 		s.up.ready = true
 		if p := h.pump(s, &s.up, source, sink); p != unfinished {
@@ -225,6 +220,29 @@ func TestEndlessSourceEndsItsTurn(t *testing.T) {
 			t.Errorf("%d bytes in one turn, want %d to %d", n, share, share+pipeSize)
 		}
 	}
+}
+
+// fill writes as much as the connection takes without a reader.
+func fill(t *testing.T, conn *net.TCPConn) (total int) {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := make([]byte, 64<<10)
+	err = raw.Write(func(fd uintptr) bool {
+		for {
+			n, err := unix.Write(int(fd), block)
+			if err != nil {
+				return true
+			}
+			total += n
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return total
 }
 
 // Moving bytes allocates nothing: not for each, not for each buffer of them.

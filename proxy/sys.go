@@ -2,72 +2,10 @@ package proxy
 
 import (
 	"net/netip"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// The system calls of the data path, on non-blocking descriptors. An
-// interrupted call is repeated; EAGAIN is the caller's.
-
-func read(fd int, b []byte) (int, error) {
-	for {
-		n, err := unix.Read(fd, b)
-		if err != unix.EINTR {
-			return n, err
-		}
-	}
-}
-
-// peek reads without taking the bytes out of the socket.
-func peek(fd int, b []byte) (int, error) {
-	for {
-		n, _, err := unix.Recvfrom(fd, b, unix.MSG_PEEK)
-		if err != unix.EINTR {
-			return n, err
-		}
-	}
-}
-
-func write(fd int, b []byte) (int, error) {
-	for {
-		n, err := unix.Write(fd, b)
-		if err != unix.EINTR {
-			return n, err
-		}
-	}
-}
-
-// accept takes a connection off the queue. Package syscall's accept4 makes the
-// one system call; x/sys's asks for the socket's protocol as well.
-func accept(listener int) (fd int, peer netip.AddrPort, err error) {
-	fd, sa, err := syscall.Accept4(listener, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
-	switch sa := sa.(type) {
-	case *syscall.SockaddrInet4:
-		peer = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *syscall.SockaddrInet6:
-		peer = netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-	}
-	return fd, peer, err
-}
-
-// splice moves up to n bytes between a pipe and a socket inside the kernel;
-// see splice(2).
-func splice(from, to, n int) (int, error) {
-	for {
-		moved, err := unix.Splice(from, nil, to, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-		if err != unix.EINTR {
-			return int(moved), err
-		}
-	}
-}
-
-// closeReset closes a socket so that the peer sees a reset, not an end of file.
-func closeReset(fd int) {
-	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	_ = unix.Close(fd)
-}
 
 // unsent is the number of bytes that fd's peer has not acknowledged yet; see
 // tcp(7), SIOCOUTQ.
@@ -106,21 +44,13 @@ func family(addr netip.Addr) int {
 	return unix.AF_INET6
 }
 
-// sockaddr holds the two forms of an address for one loop, so that a connect
-// allocates none.
-type sockaddr struct {
-	v4 unix.SockaddrInet4
-	v6 unix.SockaddrInet6
-}
-
-func (s *sockaddr) of(a netip.AddrPort, zone uint32) unix.Sockaddr {
+// sockaddr is an address in the form that bind wants.
+func sockaddr(a netip.AddrPort, zone uint32) unix.Sockaddr {
 	addr := a.Addr().Unmap()
 	if addr.Is4() {
-		s.v4 = unix.SockaddrInet4{Port: int(a.Port()), Addr: addr.As4()}
-		return &s.v4
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: addr.As4()}
 	}
-	s.v6 = unix.SockaddrInet6{Port: int(a.Port()), Addr: addr.As16(), ZoneId: zone}
-	return &s.v6
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: addr.As16(), ZoneId: zone}
 }
 
 // addrPort converts what the kernel returned; v4-mapped addresses become IPv4.

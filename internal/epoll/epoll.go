@@ -13,12 +13,23 @@
 // when its descriptor was closed and reused is recognised and dropped.
 //
 // A Poller belongs to one goroutine, except Wake. Source: epoll(7), epoll_ctl(2).
+//
+// # Waiting without the scheduler
+//
+// A goroutine that waits in a system call gives its processor (the P of Go's
+// scheduler) away, if it waits for long, and the runtime's monitor thread looks
+// every 20 us whether it does. A loop that sleeps and wakes thousands of times a
+// second keeps that thread busy with nothing else, at half the loop's own cost.
+// [Poller.WaitBusy] tells the scheduler nothing: the P is kept. It is for loops
+// that leave at least one P to everybody else, and for times with traffic: the
+// runtime interrupts such a wait every 10 ms.
 package epoll
 
 import (
 	"fmt"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -115,14 +126,38 @@ func (p *Poller) control(op, fd int, t Token, conditions uint32) error {
 // rounded up to a millisecond), or early and possibly empty after Wake. The
 // slice is valid until the next call.
 func (p *Poller) Wait(timeout time.Duration) ([]Event, error) {
-	ms := -1
-	if timeout >= 0 {
-		ms = int((timeout + time.Millisecond - 1) / time.Millisecond)
-	}
-	n, err := unix.EpollWait(p.fd, p.raw, ms)
+	n, err := unix.EpollWait(p.fd, p.raw, milliseconds(timeout))
 	if err != nil && err != unix.EINTR {
 		return nil, fmt.Errorf("epoll_wait: %w", err)
 	}
+	return p.take(n), nil
+}
+
+// WaitBusy is Wait for a busy loop: the goroutine keeps its P while it waits.
+// It may return early and empty at any time.
+func (p *Poller) WaitBusy(timeout time.Duration) ([]Event, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.raw[0])),
+		uintptr(len(p.raw)), uintptr(milliseconds(timeout)), 0, 0)
+	switch errno {
+	case 0:
+		return p.take(int(n)), nil
+	case unix.EINTR:
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("epoll_pwait: %w", errno)
+	}
+}
+
+// milliseconds is a timeout as the kernel wants it, rounded up.
+func milliseconds(timeout time.Duration) int {
+	if timeout < 0 {
+		return -1
+	}
+	return int((timeout + time.Millisecond - 1) / time.Millisecond)
+}
+
+// take makes events of the first n raw ones.
+func (p *Poller) take(n int) []Event {
 	p.events = p.events[:0]
 	for i := range max(n, 0) {
 		e := Event(p.raw[i])
@@ -132,7 +167,7 @@ func (p *Poller) Wait(timeout time.Duration) ([]Event, error) {
 		}
 		p.events = append(p.events, e)
 	}
-	return p.events, nil
+	return p.events
 }
 
 // rearm empties the eventfd before it lets the next Wake write again: a Wake
