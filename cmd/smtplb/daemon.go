@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ type daemon struct {
 // runDaemon runs the balancer until ctx ends or a signal stops it. It returns
 // nil after an orderly stop.
 func runDaemon(ctx context.Context, cfg *config.Config, std streams) error {
+	sparePs(cfg.Workers)
 	log, flush := newLogger(cfg.Log, std.err)
 	defer flush()
 	d, err := newDaemon(ctx, cfg, log, systemLookup)
@@ -34,6 +36,17 @@ func runDaemon(ctx context.Context, cfg *config.Config, std streams) error {
 		return err
 	}
 	return d.run(ctx)
+}
+
+// sparePs lets Go's scheduler run two more than there are event loops, unless
+// the environment says how many: see proxy.Server.Workers.
+func sparePs(workers int) {
+	if workers == 0 {
+		workers = runtime.NumCPU()
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(workers + 2)
+	}
 }
 
 // newDaemon builds everything and binds the listeners; nothing runs yet.
