@@ -1,0 +1,191 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"smtplb/balancer"
+)
+
+// day is one balancer's day: its pool, its servers' mail and its checks, event after event. It shares nothing with the other
+// balancers' days but the fleet, which does not change, so that days can be run in any order and side by side.
+type day struct {
+	cfg   *Config
+	fleet *fleet
+	plan  *plan
+	pool  *balancer.Pool
+
+	at       time.Duration
+	events   queue
+	arrivals *arrivals
+	rng      *rand.Rand // which server, and how long
+	servers  []server
+	sessions []session
+	free     []int32 // of sessions, those not in use
+	watches  []watch
+	ledger   *ledger
+
+	result dayResult
+
+	everyProbe bool // no watch sleeps; for tests: that makes no difference but of time
+	checks     int  // made
+}
+
+// dayResult is what a balancer's day comes to, besides its ledger.
+type dayResult struct {
+	sessions [phases]int64 // that a relay greeted well
+	attempts [phases]int64 // at a relay
+	most     int           // attempts of one session
+	held     int64         // sessions that waited because their server ran as many as it may
+	failed   failures
+	warm     warmth
+	moves    moves
+}
+
+func newDay(cfg *Config, f *fleet, number int) (*day, error) {
+	p := &f.plans[number]
+	traffic := rand.New(rand.NewPCG(cfg.Seed, uint64(number)))
+	d := &day{
+		cfg: cfg, fleet: f, plan: p,
+		arrivals: newArrivals(traffic, p.sessions), rng: traffic,
+		servers: make([]server, p.servers),
+		result:  dayResult{moves: newMoves(cfg, p)},
+	}
+	var err error
+	if d.pool, err = f.newPool(p, d.turned); err != nil {
+		return nil, err
+	}
+	shift := traffic.Float64()
+	weight, tier := make([]float64, len(p.pool)), make([]int, len(p.pool))
+	for i, number := range p.pool {
+		weight[i] = float64(f.relays[number].weight)
+		if i >= p.local {
+			tier[i] = 1
+		}
+	}
+	d.ledger = newLedger(weight, tier)
+	for i := range p.pool {
+		d.watches = append(d.watches, newWatch(cfg.Seed, uint64(number), i, shift))
+	}
+	return d, nil
+}
+
+// run lets the day pass.
+func (d *day) run() {
+	for i, number := range d.plan.pool {
+		for _, f := range d.fleet.relays[number].faults {
+			d.events.push(f.from, relayFails, i)
+		}
+		if d.everyProbe {
+			d.watches[i].asleep = false
+			d.events.push(d.watches[i].due, probeDue, i)
+		}
+	}
+	arrival, more := d.arrivals.next()
+	for {
+		at, waiting := d.events.next()
+		switch {
+		case more && (!waiting || arrival <= at):
+			d.at = arrival
+			d.arrive()
+			arrival, more = d.arrivals.next()
+		case waiting && at < wholeDay:
+			e := d.events.pop()
+			d.at = e.at
+			d.happen(e)
+		default:
+			d.ledger.settle()
+			return
+		}
+	}
+}
+
+func (d *day) happen(e event) {
+	who := int(e.who)
+	switch e.kind {
+	case sessionEnds:
+		s := &d.sessions[who]
+		s.lease.Release(d.now())
+		server := s.server
+		d.end(who)
+		d.serve(server)
+	case attemptFails:
+		d.failed(who)
+		d.ask(who)
+	case serverRetries:
+		d.serve(who)
+	case relayFails:
+		d.wake(who)
+	case probeDue:
+		d.probe(who)
+	case probeFails:
+		d.probed(who, false)
+	}
+}
+
+// now is the time as the balancer takes it.
+func (d *day) now() time.Time { return time.Unix(0, int64(d.at)) }
+
+// turned hears from the pool that a relay went down or came up.
+func (d *day) turned(index int, up bool) {
+	d.ledger.turn(index, up)
+	if index < d.plan.local {
+		d.result.moves.turned(d.at, up)
+	}
+}
+
+func (d *day) faultOf(index int) *fault {
+	return faultAt(d.fleet.relays[d.plan.pool[index]].faults, d.at)
+}
+
+// wake has a relay checked that is about to fail.
+func (d *day) wake(index int) {
+	if w := &d.watches[index]; w.asleep {
+		w.wake(d.at)
+		d.events.push(w.due, probeDue, index)
+	}
+}
+
+// hasten has a relay checked soon, because a session failed there.
+func (d *day) hasten(index int) {
+	d.wake(index)
+	w := &d.watches[index]
+	due := w.due
+	w.hasten(d.at)
+	if w.due != due {
+		d.events.push(w.due, probeDue, index)
+	}
+}
+
+// probe begins a check, unless it was brought forward and has been made.
+func (d *day) probe(index int) {
+	w := &d.watches[index]
+	if w.running || w.asleep || w.due != d.at {
+		return
+	}
+	w.began = d.at
+	f := d.faultOf(index)
+	if f == nil {
+		d.probed(index, true)
+		return
+	}
+	if wait := takes(f.outcome); wait > 0 {
+		w.running = true
+		d.events.push(d.at+wait, probeFails, index)
+		return
+	}
+	d.probed(index, false)
+}
+
+// probed reports a check, and plans the next one.
+func (d *day) probed(index int, passed bool) {
+	d.checks++
+	d.pool.Probe(d.now(), index, passed, "failed")
+	w := &d.watches[index]
+	settled := w.result(d.at, passed)
+	if settled && !d.everyProbe {
+		w.asleep = true // the relay is up: settling takes more good checks than rising
+		return
+	}
+	d.events.push(w.due, probeDue, index)
+}
