@@ -1,5 +1,7 @@
 package balancer
 
+import "sync/atomic"
+
 // Backend is who a relay is: the part of it that never changes. It may be kept, compared and read from anywhere without
 // a lock.
 type Backend struct {
@@ -21,12 +23,14 @@ func (b *Backend) Site() string { return b.site }
 // Tier returns its priority: 0 is used first.
 func (b *Backend) Tier() int { return b.tier }
 
-// slot is what changes about a backend. The pool's lock guards it.
+// slot is what changes about a backend. The pool's lock guards it, but for the two counts that are atomic: a session
+// that is greeted well writes them without the lock.
 type slot struct {
 	id *Backend
 
 	// Set once by New.
-	tier        int     // position in Pool.tiers
+	tier        *tier
+	place       int     // in its tier
 	weight      int64   // its part of the tier's sessions
 	stride      float64 // 1/weight: virtual time that one session takes
 	maxSessions int64   // 0: no limit
@@ -34,14 +38,14 @@ type slot struct {
 	// For the choice.
 	active int64   // sessions that hold a slot
 	pass   float64 // virtual time at which its next session is due to start
-	listed bool    // it is in its tier's tree
+	listed bool    // it is in its tier's order
 	asked  bool    // set aside for the choice at hand, because the session has tried it
 
 	health
 
 	// Totals.
 	picks       uint64
-	established uint64
+	established atomic.Uint64
 	failures    uint64
 }
 

@@ -99,13 +99,23 @@ func (c *crowd) loop(number int) {
 }
 
 func TestMaxSessionsHoldsWhateverTheLoopsDo(t *testing.T) {
+	for name, newOrder := range orders {
+		t.Run(name, func(t *testing.T) { maxSessionsHold(t, newOrder) })
+	}
+}
+
+func maxSessionsHold(t *testing.T, newOrder func(size int) order) {
 	c := &crowd{t: t, limits: []int{1, 2, 3, 5}, held: make([]atomic.Int64, 4)}
 	cfg := Config{Name: "outbound", Fall: 2, Rise: 1}
 	for i, limit := range c.limits {
 		cfg.Backends = append(cfg.Backends,
 			BackendConfig{Name: string(rune('a' + i)), Weight: 1 + i, MaxSessions: limit, Priority: i / 2})
 	}
-	c.pool = mustNew(t, cfg)
+	pool, err := newPool(cfg, newOrder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.pool = pool
 	together(c.loop)
 
 	var got BackendStatus
@@ -124,7 +134,7 @@ func TestMaxSessionsHoldsWhateverTheLoopsDo(t *testing.T) {
 	if got.Picks == 0 || got.Failures == 0 || got.Established == 0 {
 		t.Error("the test did nothing")
 	}
-	checkForest(t, c.pool)
+	checkTiers(t, c.pool)
 }
 
 func TestChangesAreToldInOrderAndOneAtATime(t *testing.T) {

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,13 +44,19 @@ type health struct {
 	state     State
 	good      int
 	badProbes int
-	badLive   int
+	badLive   atomic.Int64 // added to under the lock; a good greeting clears it without
 	reason    string
 	since     time.Time // zero: since the pool was made
 }
 
 // bad is the run of failures that counts against a backend.
-func (h *health) bad() int { return h.badProbes + h.badLive }
+func (h *health) bad() int { return h.badProbes + int(h.badLive.Load()) }
+
+// forgive starts the run anew.
+func (h *health) forgive() {
+	h.badProbes = 0
+	h.badLive.Store(0)
+}
 
 // Probe takes in the result of an active check of a backend, named by its index; reason says in a few words why it
 // failed, and is not read when ok. An index that does not exist is ignored.
@@ -58,29 +65,27 @@ func (p *Pool) Probe(now time.Time, index int, ok bool, reason string) {
 		return
 	}
 	p.mu.Lock()
-	if ok {
-		p.passedProbe(now, index)
+	defer p.mu.Unlock()
+	if s := &p.slots[index]; ok {
+		p.passedProbe(now, s)
 	} else {
-		p.failedProbe(now, index, reason)
+		p.failedProbe(now, s, reason)
 	}
-	p.mu.Unlock()
 	p.notify()
 }
 
-func (p *Pool) passedProbe(now time.Time, index int) {
-	s := &p.slots[index]
-	s.badProbes, s.badLive = 0, 0
+func (p *Pool) passedProbe(now time.Time, s *slot) {
+	s.forgive()
 	if s.state == Up {
 		return
 	}
 	s.good++
 	if s.good >= p.rise {
-		p.turn(now, index, Up, inARow(s.good, "good probe"))
+		p.turn(now, s, Up, inARow(s.good, "good probe"))
 	}
 }
 
-func (p *Pool) failedProbe(now time.Time, index int, reason string) {
-	s := &p.slots[index]
+func (p *Pool) failedProbe(now time.Time, s *slot, reason string) {
 	s.good = 0
 	if s.state == Down {
 		return
@@ -90,29 +95,27 @@ func (p *Pool) failedProbe(now time.Time, index int, reason string) {
 		if reason == "" {
 			reason = "failed"
 		}
-		p.turn(now, index, Down, inARow(s.bad(), "failure")+", last: probe "+reason)
+		p.turn(now, s, Down, inARow(s.bad(), "failure")+", last: probe "+reason)
 	}
 }
 
 // failedLive takes in a session's failed attempt. While down it says nothing new: the attempt began before.
-func (p *Pool) failedLive(now time.Time, index int, outcome Outcome) {
-	s := &p.slots[index]
+func (p *Pool) failedLive(now time.Time, s *slot, outcome Outcome) {
 	if s.state == Down {
 		return
 	}
-	s.badLive++
+	s.badLive.Add(1)
 	// For the last one that is up the count only goes on: a failed probe can confirm it, or the next failure once another
 	// is up again.
 	last := p.usable == 1
 	if s.bad() >= p.fall && !last {
-		p.turn(now, index, Down, inARow(s.bad(), "failure")+", last: live "+outcome.String())
+		p.turn(now, s, Down, inARow(s.bad(), "failure")+", last: live "+outcome.String())
 	}
 }
 
 // turn puts a backend into another state. One that comes up is owed nothing for the time it was down.
-func (p *Pool) turn(now time.Time, index int, to State, reason string) {
-	p.delist(index)
-	s := &p.slots[index]
+func (p *Pool) turn(now time.Time, s *slot, to State, reason string) {
+	s.delist()
 	if p.onChange != nil {
 		p.changes = append(p.changes, Change{
 			Time: now, Pool: p.name, Backend: s.id.name, From: s.state, To: to, Reason: reason,
@@ -121,25 +124,23 @@ func (p *Pool) turn(now time.Time, index int, to State, reason string) {
 	if s.usable() {
 		p.usable--
 	}
-	s.health = health{state: to, reason: reason, since: now}
+	s.state, s.reason, s.since = to, reason, now
+	s.good = 0
+	s.forgive()
 	if s.usable() {
 		p.usable++
 	}
 	if to == Up {
-		s.pass = max(s.pass, p.tiers[s.tier].vtime)
+		s.pass = max(s.pass, s.tier.vtime)
 	}
-	p.enlist(index)
+	s.enlist()
 }
 
-// notify tells onChange what has changed, without the lock. Whoever comes while another goroutine is telling leaves its
-// changes to that one: so they are told one at a time and in order, and onChange may itself call the pool.
+// notify tells onChange what has changed. It is called with the lock held, and lets it go while it tells. Whoever comes
+// while another goroutine is telling leaves its changes to that one: so they are told one at a time and in order, and
+// onChange may itself call the pool.
 func (p *Pool) notify() {
-	if p.onChange == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.notifying {
+	if len(p.changes) == 0 || p.notifying {
 		return
 	}
 	p.notifying = true

@@ -20,18 +20,17 @@ func (l *Lease) Held() bool { return l.backend != nil }
 func (l *Lease) Backend() *Backend { return l.backend }
 
 // Established says that the relay greeted well: good evidence about its health. The slot stays taken. Only the first
-// call of a lease counts.
+// call of a lease counts. It waits for no lock.
 func (l *Lease) Established(time.Time) {
 	if !l.Held() || l.greeted {
 		return
 	}
 	l.greeted = true
-	p := l.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := &p.slots[l.backend.index]
-	s.established++
-	s.badLive = 0 // and no count of good probes: if it is down, this attempt began before
+	s := &l.pool.slots[l.backend.index]
+	s.established.Add(1)
+	if s.badLive.Load() != 0 {
+		s.badLive.Store(0) // but no count of good probes: if it is down, this attempt began before
+	}
 }
 
 // Fail says that the attempt failed, and why: evidence against the backend. The slot is given back. An outcome of OK is
@@ -44,13 +43,14 @@ func (l *Lease) Fail(now time.Time, outcome Outcome) {
 	if !l.Held() {
 		return
 	}
-	p, index := l.pool, l.backend.index
+	p := l.pool
+	s := &p.slots[l.backend.index]
 	*l = Lease{}
 	p.mu.Lock()
-	p.discharge(index)
-	p.slots[index].failures++
-	p.failedLive(now, index, outcome)
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	s.discharge()
+	s.failures++
+	p.failedLive(now, s, outcome)
 	p.notify()
 }
 
@@ -60,9 +60,10 @@ func (l *Lease) Release(time.Time) {
 	if !l.Held() {
 		return
 	}
-	p, index := l.pool, l.backend.index
+	p := l.pool
+	s := &p.slots[l.backend.index]
 	*l = Lease{}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.discharge(index)
+	p.lock()
+	s.discharge()
+	p.mu.Unlock()
 }

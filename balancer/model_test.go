@@ -131,7 +131,7 @@ type machine struct {
 	heard  []State // by index, as told by OnChange
 }
 
-func newMachine(t *rapid.T) *machine {
+func newMachine(t *rapid.T, newOrder func(size int) order) *machine {
 	m := &machine{}
 	cfg := Config{
 		Name: "outbound",
@@ -158,7 +158,7 @@ func newMachine(t *rapid.T) *machine {
 		}
 		m.heard[index] = c.To
 	}
-	pool, err := New(cfg)
+	pool, err := newPool(cfg, newOrder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,12 +279,18 @@ func (m *machine) check(t *rapid.T) {
 			t.Fatalf("%s is %v, told %v, want down: %v", s.Name, s.State, m.heard[i], b.down)
 		}
 	}
-	checkForest(t, m.pool)
+	checkTiers(t, m.pool)
 }
 
 func TestEveryChoiceIsTheRules(t *testing.T) {
+	for name, newOrder := range orders {
+		t.Run(name, func(t *testing.T) { everyChoiceIsTheRules(t, newOrder) })
+	}
+}
+
+func everyChoiceIsTheRules(t *testing.T, newOrder func(size int) order) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := newMachine(t)
+		m := newMachine(t, newOrder)
 		actions := map[string]func(*rapid.T){
 			"acquire":       m.acquire,
 			"acquire again": m.acquire, // twice as likely, so that backends fill up

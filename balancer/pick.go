@@ -5,38 +5,61 @@ package balancer
 // a relay that was slow or full for an hour is not paid back for the hour.
 const lag = 16
 
+// pick chooses a backend that the session has not tried, and counts the session on it. The errors are Acquire's.
+func (p *Pool) pick(tried []int) (*Backend, error) {
+	asked := p.setAside(tried)
+	s := p.choose()
+	if s != nil {
+		s.charge()
+	}
+	p.putBack(tried)
+	switch {
+	case s != nil:
+		return s.id, nil
+	case p.usable == 0:
+		return nil, ErrDown
+	case asked == p.usable:
+		return nil, ErrTried
+	default:
+		return nil, ErrFull
+	}
+}
+
 // choose returns the backend that the rule picks: of the first tier that has somebody, the smallest tag among those below
-// their fair part of the running sessions.
-func (p *Pool) choose() (index int, found bool) {
+// their fair part of the running sessions. It is nil if no tier has anybody.
+func (p *Pool) choose() *slot {
 	for i := range p.tiers {
 		t := &p.tiers[i]
-		if t.root == 0 {
-			continue
+		if t.listed > 0 {
+			// There is one: were every load at or above (active+1)/weight, the loads would sum to more than active.
+			return &p.slots[t.members[t.order.first(load{t.active + 1, t.weight})]]
 		}
-		// Never empty: were every load at or above (active+1)/weight, the loads would sum to more than active.
-		return indexOf(p.tree.first(t.root, load{t.active + 1, t.weight})), true
 	}
-	return 0, false
+	return nil
 }
 
 // charge gives the backend a session: a slot, and the virtual time that it costs.
-func (p *Pool) charge(index int) {
-	p.delist(index)
-	s := &p.slots[index]
-	t := &p.tiers[s.tier]
+func (s *slot) charge() {
+	s.delist()
+	t := s.tier
 	start := max(s.pass, t.vtime-lag*s.stride)
 	s.pass = start + s.stride
 	t.vtime = max(t.vtime, start)
 	s.active++
 	s.picks++
-	p.enlist(index)
+	s.enlist()
 }
 
-// discharge gives the slot back.
-func (p *Pool) discharge(index int) {
-	p.delist(index)
-	p.slots[index].active--
-	p.enlist(index)
+// discharge gives the slot back. What could be picked before still can be, with the same tag.
+func (s *slot) discharge() {
+	s.active--
+	if !s.listed {
+		s.enlist()
+		return
+	}
+	t := s.tier
+	t.active--
+	t.order.put(s.place, load{s.active, s.weight}, s.tag())
 }
 
 // setAside takes the backends that a session has tried out of the choice, and returns how many of them are usable.
@@ -46,9 +69,10 @@ func (p *Pool) setAside(tried []int) (usable int) {
 		if index < 0 || index >= len(p.slots) || p.slots[index].asked {
 			continue
 		}
-		p.delist(index)
-		p.slots[index].asked = true
-		if p.slots[index].usable() {
+		s := &p.slots[index]
+		s.delist()
+		s.asked = true
+		if s.usable() {
 			usable++
 		}
 	}
@@ -62,6 +86,6 @@ func (p *Pool) putBack(tried []int) {
 			continue
 		}
 		p.slots[index].asked = false
-		p.enlist(index)
+		p.slots[index].enlist()
 	}
 }

@@ -1,9 +1,7 @@
 package balancer
 
 import (
-	"cmp"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 )
@@ -27,9 +25,8 @@ type Pool struct {
 	onChange func(Change)
 
 	mu     sync.Mutex
-	slots  []slot // by index
+	slots  []slot // by index; the slice itself never changes
 	tiers  []tier // by priority
-	tree   forest // the pickable backends, a tree for each tier
 	usable int    // backends that are up and have a weight
 
 	changes   []Change // not yet told to onChange
@@ -37,7 +34,10 @@ type Pool struct {
 }
 
 // New makes a pool, every backend up and without sessions. The error names every mistake of cfg, not only the first.
-func New(cfg Config) (*Pool, error) {
+func New(cfg Config) (*Pool, error) { return newPool(cfg, newOrder) }
+
+// newPool is New with another order of a tier's backends, for tests.
+func newPool(cfg Config, newOrder func(size int) order) (*Pool, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
@@ -48,33 +48,43 @@ func New(cfg Config) (*Pool, error) {
 		onChange: cfg.OnChange,
 		slots:    make([]slot, len(cfg.Backends)),
 		tiers:    newTiers(cfg.Backends),
-		tree:     newForest(len(cfg.Backends)),
 	}
 	for i, c := range cfg.Backends {
-		p.slots[i] = newSlot(i, c, p.tiers)
+		p.slots[i].join(tierOf(p.tiers, c.Priority), i, c)
+	}
+	for i := range p.tiers {
+		p.tiers[i].order = newOrder(len(p.tiers[i].members))
+	}
+	for i := range p.slots {
 		if p.slots[i].usable() {
 			p.usable++
 		}
-		p.enlist(i)
+		p.slots[i].enlist()
 	}
 	return p, nil
 }
 
-func newSlot(index int, c BackendConfig, tiers []tier) slot {
-	place, _ := slices.BinarySearchFunc(tiers, c.Priority, func(t tier, priority int) int {
-		return cmp.Compare(t.priority, priority)
-	})
-	s := slot{
-		id:          &Backend{index: index, name: c.Name, site: c.Site, tier: c.Priority},
-		tier:        place,
-		weight:      int64(c.Weight),
-		maxSessions: int64(c.MaxSessions),
-		health:      health{state: Up, reason: "up since the start"},
-	}
+// join makes s the slot of a backend that is up, and has it join its tier.
+func (s *slot) join(t *tier, index int, c BackendConfig) {
+	s.id = &Backend{index: index, name: c.Name, site: c.Site, tier: c.Priority}
+	s.tier, s.place = t, len(t.members)
+	t.members = append(t.members, index)
+	s.weight, s.maxSessions = int64(c.Weight), int64(c.MaxSessions)
 	if c.Weight > 0 {
 		s.stride = 1 / float64(c.Weight)
 	}
-	return s
+	s.reason = "up since the start"
+}
+
+// lock takes the pool's lock for a step that every session takes. Such a step is over in some 20 ns: whoever finds the lock
+// taken looks again a few times, before sync.Mutex pauses for longer than that or puts an event loop's thread to sleep.
+func (p *Pool) lock() {
+	for range 20 {
+		if p.mu.TryLock() {
+			return
+		}
+	}
+	p.mu.Lock()
 }
 
 // Name returns the pool's name.
@@ -90,22 +100,11 @@ func (p *Pool) Len() int { return len(p.slots) }
 // The error is ErrDown, ErrFull or ErrTried, and the lease then holds nothing. Acquire does not allocate and does not
 // keep tried.
 func (p *Pool) Acquire(_ time.Time, tried []int) (Lease, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	asked := p.setAside(tried)
-	index, found := p.choose()
-	if found {
-		p.charge(index)
+	p.lock()
+	backend, err := p.pick(tried)
+	p.mu.Unlock()
+	if err != nil {
+		return Lease{}, err
 	}
-	p.putBack(tried)
-	switch {
-	case found:
-		return Lease{pool: p, backend: p.slots[index].id}, nil
-	case p.usable == 0:
-		return Lease{}, ErrDown
-	case asked == p.usable:
-		return Lease{}, ErrTried
-	default:
-		return Lease{}, ErrFull
-	}
+	return Lease{pool: p, backend: backend}, nil
 }

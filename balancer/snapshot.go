@@ -23,7 +23,8 @@ type BackendStatus struct {
 	Failures    uint64 // failed attempts of sessions; probes are not counted
 }
 
-// Snapshot returns the status of every backend, by index, all at one moment.
+// Snapshot returns the status of every backend, by index, all at one moment; only Established may count sessions that
+// were greeted while it was taken.
 func (p *Pool) Snapshot(time.Time) []BackendStatus {
 	status := make([]BackendStatus, len(p.slots))
 	p.mu.Lock()
@@ -41,7 +42,7 @@ func (p *Pool) Snapshot(time.Time) []BackendStatus {
 			Since:       s.since,
 			Active:      int(s.active),
 			Picks:       s.picks,
-			Established: s.established,
+			Established: s.established.Load(),
 			Failures:    s.failures,
 		}
 	}

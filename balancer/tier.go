@@ -1,17 +1,23 @@
 package balancer
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
-// tier is the backends of one priority. Its sums cover exactly the backends that are in its tree: the pickable ones.
+// tier is the backends of one priority. Its order and its sums hold exactly those that can be picked.
 type tier struct {
 	priority int
-	root     int32   // of its tree; 0: empty
-	weight   int64   // sum of the weights
-	active   int64   // sum of the running sessions
-	vtime    float64 // virtual time: the latest start of any session so far; never goes back
+	members  []int // their indexes; a backend's place is its position here
+	order    order
+
+	listed int     // how many can be picked
+	weight int64   // sum of their weights
+	active int64   // sum of their running sessions
+	vtime  float64 // virtual time: the latest start of any session so far; never goes back
 }
 
-// newTiers returns one empty tier for each priority that occurs, first used first.
+// newTiers returns one tier without members for each priority that occurs, first used first.
 func newTiers(backends []BackendConfig) []tier {
 	var priorities []int
 	for _, b := range backends {
@@ -26,29 +32,38 @@ func newTiers(backends []BackendConfig) []tier {
 	return tiers
 }
 
-// enlist puts a backend into its tier's tree if it can be picked and is not there.
-func (p *Pool) enlist(index int) {
-	s := &p.slots[index]
+// tierOf returns the tier of a priority that occurs.
+func tierOf(tiers []tier, priority int) *tier {
+	i, _ := slices.BinarySearchFunc(tiers, priority, func(t tier, priority int) int {
+		return cmp.Compare(t.priority, priority)
+	})
+	return &tiers[i]
+}
+
+// enlist puts a backend into its tier's order if it can be picked and is not there.
+func (s *slot) enlist() {
 	if s.listed || !s.pickable() {
 		return
 	}
 	s.listed = true
-	t := &p.tiers[s.tier]
+	t := s.tier
+	t.listed++
 	t.weight += s.weight
 	t.active += s.active
-	t.root = p.tree.insert(t.root, nodeOf(index), load{s.active, s.weight}, s.tag())
+	t.order.put(s.place, load{s.active, s.weight}, s.tag())
 }
 
-// delist takes a backend out of its tier's tree if it is there. Whatever the tree orders by (sessions, pass) or
-// enlist decides by (state, limit, asked) may be changed only between delist and enlist.
-func (p *Pool) delist(index int) {
-	s := &p.slots[index]
+// delist takes a backend out of its tier's order if it is there. Whatever the order goes by (sessions, pass) or
+// enlist decides by (state, limit, asked) may be changed only between delist and enlist; but discharge, by which one that is
+// in stays in, tells the order itself.
+func (s *slot) delist() {
 	if !s.listed {
 		return
 	}
 	s.listed = false
-	t := &p.tiers[s.tier]
+	t := s.tier
+	t.listed--
 	t.weight -= s.weight
 	t.active -= s.active
-	t.root = p.tree.remove(t.root, nodeOf(index))
+	t.order.drop(s.place)
 }

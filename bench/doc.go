@@ -18,7 +18,7 @@
 // the relay; path=iocopy goes through [Baseline], two goroutines and io.Copy;
 // path=smtplb through a proxy.Server with one event loop. What is not exported
 // has its benchmarks in its own package: the parse of a greeting and the ways of
-// moving bytes (copy, splice, adaptive) in proxy, more of the pick in balancer.
+// moving bytes (copy, splice, adaptive) in proxy.
 //
 // # How to read the numbers
 //
