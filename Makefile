@@ -15,22 +15,23 @@ FUZZTIME ?= 5s
 # smtp-source and smtp-sink live where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help run build test deps lint bench fuzz clean
+.PHONY: help run build test deps lint bench compare fuzz clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## build, then start the demo: three relays behind 127.0.0.1:2525
 	bin/smtplb demo
 
-build: ## build bin/smtplb, a static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/smtplb ./cmd/smtplb
+build: ## build bin/smtplb and bin/smtpbench, static binaries
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/smtplb ./cmd/smtpbench
 
 test: deps ## every test, with the race detector; the black-box ones too
 	$(GO) test -race -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
 
 deps:
 	@e2e/install-deps.sh
+	@bench/compare/install-peers.sh
 
 lint: ## gofmt, go vet, staticcheck, golangci-lint
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w needed:" $$unformatted >&2; exit 1; }
@@ -40,6 +41,10 @@ lint: ## gofmt, go vet, staticcheck, golangci-lint
 
 bench: ## Go benchmarks, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+compare: build ## measure smtplb beside HAProxy, nginx and io.Copy: a table, and bin/compare.html
+	@bench/compare/install-peers.sh
+	bin/smtpbench compare --html bin/compare.html --json bin/compare.json
 
 # go test fuzzes one target at a time, so it is asked for the list first; a
 # package's "ok" line comes after the names of its targets.

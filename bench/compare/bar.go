@@ -1,0 +1,80 @@
+package compare
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"smtplb/bench/result"
+)
+
+// The bars: what smtplb must reach, in every run.
+const (
+	barSession  = 0.90 // CPU per session, of the cheaper of HAProxy and nginx
+	barGigabyte = 0.60 // CPU per GB, of HAProxy with splice-auto
+	barMemory   = 1024 // bytes per idle session
+	barScale    = 1.8  // sessions per second with two cores, of those with one
+	barLog      = 5    // percent that the session log may add
+	barShare    = 2    // percentage points that a share may be off
+)
+
+const perRound = "median of the rounds' ratios"
+
+// atMostOf judges smtplb against a part of the least that any of the rivals
+// takes. Without a rival there is no bar, but a word on why.
+func atMostOf(s *samples, part float64, rivals ...string) (*result.Bar, string) {
+	best := ""
+	for _, rival := range rivals {
+		if s.has(rival) && (best == "" || s.median(rival) < s.median(best)) {
+			best = rival
+		}
+	}
+	names := strings.Join(rivals, " and ")
+	if best == "" {
+		return nil, fmt.Sprintf("No bar: without %s there is nothing to hold smtplb against.", names)
+	}
+	text := fmt.Sprintf("at most %.2f of %s", part, best)
+	note := ""
+	switch {
+	case len(rivals) > 1 && countOf(s, rivals) == len(rivals):
+		text = fmt.Sprintf("at most %.2f of %s, the cheaper of %s", part, best, names)
+	case len(rivals) > 1:
+		note = fmt.Sprintf("The bar is of the cheaper of %s; only %s was measured.", names, best)
+	}
+	return judge(text+" ("+perRound+")", s.ours(best, quotient), func(got float64) bool { return got <= part }), note
+}
+
+func countOf(s *samples, peers []string) int {
+	n := 0
+	for _, p := range peers {
+		if s.has(p) {
+			n++
+		}
+	}
+	return n
+}
+
+// judge makes a bar. What was not measured does not meet it.
+func judge(text string, got float64, met func(float64) bool) *result.Bar {
+	if math.IsNaN(got) || math.IsInf(got, 0) {
+		return &result.Bar{Text: text + ": not measured"}
+	}
+	return &result.Bar{Text: text, Got: got, Met: met(got)}
+}
+
+// Missed returns the bars that were missed, as "title: text: got".
+func Missed(c *result.Comparison) []string {
+	var missed []string
+	note := func(title string, bar *result.Bar) {
+		if bar != nil && !bar.Met {
+			missed = append(missed, fmt.Sprintf("%s: %.4g, want %s", title, bar.Got, bar.Text))
+		}
+	}
+	for i := range c.Measures {
+		note(c.Measures[i].Title, c.Measures[i].Bar)
+	}
+	for i := range c.Matrices {
+		note(c.Matrices[i].Title, c.Matrices[i].Bar)
+	}
+	return missed
+}

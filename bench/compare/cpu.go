@@ -1,0 +1,179 @@
+package compare
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"smtplb/bench/result"
+	"smtplb/bench/source"
+)
+
+const (
+	exchangeMessages = 20 // SmtpMaxMessagesPerConnection
+	bigMessage       = 20 << 20
+	bigClients       = 2
+	bigPerSession    = 5
+)
+
+const accounting = "CPU time is the kernel's account of the process and its children, all threads, user and system " +
+	"(the clock of clock_getcpuclockid(3), in nanoseconds)"
+
+// About how many seconds a sample takes, to plan with.
+const (
+	shortSample = 2.0
+	longSample  = 2.8
+	bigSample   = 2.8
+)
+
+func (l *lab) shortSeconds() float64    { return l.forProxies(l.options.Rounds, shortSample) }
+func (l *lab) longSeconds() float64     { return l.forProxies(l.options.Rounds, longSample) }
+func (l *lab) gigabyteSeconds() float64 { return l.forProxies(l.options.Rounds, bigSample) }
+
+// forProxies is about how long so many rounds take, with so many seconds for
+// each proxy.
+func (l *lab) forProxies(rounds int, seconds float64) float64 {
+	return float64(rounds*len(l.wanted((*peer).proxies))) * l.quicker(seconds)
+}
+
+// quicker is what a time comes to when there is a tenth to do; that and
+// starting and stopping.
+func (l *lab) quicker(seconds float64) float64 {
+	if l.options.Quick {
+		return 0.3 + seconds/10
+	}
+	return seconds
+}
+
+// cpuOf is what a peer uses up while f runs.
+func cpuOf(i *instance, f func() error) (time.Duration, error) {
+	before, err := i.process.CPU()
+	if err != nil {
+		return 0, err
+	}
+	if err := f(); err != nil {
+		return 0, err
+	}
+	after, err := i.process.CPU()
+	return after - before, err
+}
+
+// cost is a measure of CPU time.
+type cost struct {
+	name    string
+	rounds  int
+	seconds float64 // about, for each sample
+	all     func(relays []relay) []variant
+	clients func(*source.Config)      // what they do
+	units   func(*result.Run) float64 // what the time is divided by
+}
+
+// cost measures, in the closed model, the CPU time of each variant for each
+// unit of what it carries.
+func (l *lab) cost(ctx context.Context, c cost) (*samples, error) {
+	relays, err := listen(plainRelays())
+	if err != nil {
+		return nil, err
+	}
+	defer relays.close()
+	s := newSamples(c.rounds)
+	l.rounds(ctx, c.name, c.rounds, c.seconds, c.all(relays.list), func(ctx context.Context, v variant, i *instance, round int) error {
+		cfg := clients(i, 0)
+		cfg.Concurrency = crowd
+		if err := l.warm(ctx, cfg); err != nil {
+			return err
+		}
+		c.clients(&cfg)
+		var run *result.Run
+		used, err := cpuOf(i, func() (err error) {
+			run, err = send(ctx, cfg)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		l.failures(c.name, v, run)
+		s.set(v.key, round, used.Seconds()/c.units(run))
+		return nil
+	})
+	return s, nil
+}
+
+// proxies are all peers with a process, alike.
+func (l *lab) proxies(relays []relay) []variant {
+	return l.variants(l.site(relays), (*peer).proxies)
+}
+
+// warm sends a little, so that what happens once is over.
+func (l *lab) warm(ctx context.Context, c source.Config) error {
+	c.Sessions = l.amounts.warm
+	_, err := send(ctx, c)
+	return err
+}
+
+func sessionsOK(run *result.Run) float64 { return float64(run.Sessions.OK) }
+
+func runShort(ctx context.Context, l *lab) error {
+	s, err := l.cost(ctx, cost{
+		name: "cpu_short", rounds: l.options.Rounds, seconds: l.quicker(shortSample), all: l.proxies,
+		clients: func(c *source.Config) { c.Sessions = l.amounts.short },
+		units:   sessionsOK,
+	})
+	if err != nil {
+		return err
+	}
+	bar, caveat := atMostOf(s, barSession, haproxy, nginx)
+	l.measure(result.Measure{
+		ID: "cpu_short", Title: "CPU per short session", Unit: "µs", Group: "CPU per session",
+		How: fmt.Sprintf("Closed model, %d connections at one time, %d sessions a round, one message of 4 KB in each, lock-step, one worker. %s.",
+			crowd, l.amounts.short, accounting),
+		Cells: s.cells(l.peers, 1e6), Bar: bar,
+	}, caveat)
+	return nil
+}
+
+func runLong(ctx context.Context, l *lab) error {
+	s, err := l.cost(ctx, cost{
+		name: "cpu_long", rounds: l.options.Rounds, seconds: l.quicker(longSample), all: l.proxies,
+		clients: func(c *source.Config) { c.Sessions, c.MessagesPerSession = l.amounts.long, exchangeMessages },
+		units:   sessionsOK,
+	})
+	if err != nil {
+		return err
+	}
+	bar, caveat := atMostOf(s, barSession, haproxy, nginx)
+	l.measure(result.Measure{
+		ID: "cpu_long", Title: "CPU per session of 20 messages", Unit: "µs", Group: "CPU per session",
+		How: fmt.Sprintf("As for short sessions, but %d sessions a round with %d messages of 4 KB in each, as many as Exchange sends by default.",
+			l.amounts.long, exchangeMessages),
+		Cells: s.cells(l.peers, 1e6), Bar: bar,
+	}, caveat)
+	return nil
+}
+
+func runGigabyte(ctx context.Context, l *lab) error {
+	const gigabyte = 1e9
+	s, err := l.cost(ctx, cost{
+		name: "cpu_gb", rounds: l.options.Rounds, seconds: l.quicker(bigSample), all: l.proxies,
+		clients: func(c *source.Config) {
+			c.Concurrency, c.MessagesPerSession = bigClients, bigPerSession
+			c.Size = source.FixedSize(bigMessage)
+			c.Sessions = max(l.amounts.big/bigPerSession, bigClients)
+		},
+		units: func(run *result.Run) float64 { return float64(run.Messages.Bytes) / gigabyte },
+	})
+	if err != nil {
+		return err
+	}
+	bar, caveat := atMostOf(s, barGigabyte, haproxy)
+	if bar != nil {
+		bar.Text = fmt.Sprintf("at most %.2f of haproxy with splice-auto (%s)", barGigabyte, perRound)
+	}
+	l.measure(result.Measure{
+		ID: "cpu_gb", Title: "CPU per GB in messages of 20 MB", Unit: "s/GB", Group: "CPU per GB",
+		How: fmt.Sprintf("Closed model, %d connections at one time, %d messages of 20 MB (20 * 2^20 bytes) a round, %d in a session. HAProxy has splice-auto. A GB is 10^9 bytes of content.",
+			bigClients, l.amounts.big, bigPerSession),
+		Cells: s.cells(l.peers, 1), Bar: bar,
+	}, caveat)
+	return nil
+}

@@ -1,0 +1,165 @@
+package compare
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"smtplb/bench/result"
+)
+
+// latencyStage is a step of a session whose latency is measured.
+type latencyStage struct{ name, title string }
+
+func latencyStages() []latencyStage {
+	return []latencyStage{
+		{"greeting", "until the greeting"},
+		{"session", "of a whole session"},
+	}
+}
+
+// percentile is one of those that are reported.
+type percentile struct {
+	id, name string
+	of       func(result.Latency) float64
+	bar      bool
+}
+
+func percentiles() []percentile {
+	return []percentile{
+		{"p50", "p50", func(l result.Latency) float64 { return l.P50MS }, false},
+		{"p99", "p99", func(l result.Latency) float64 { return l.P99MS }, true},
+		{"p999", "p99.9", func(l result.Latency) float64 { return l.P999MS }, false},
+	}
+}
+
+func (l *lab) latencySeconds() float64 {
+	return float64(l.options.Rounds*len(l.peers))*l.quicker(l.latencySample()) + l.quicker(3)
+}
+
+// latencySample is about how long one takes, in seconds.
+func (l *lab) latencySample() float64 {
+	return amountsOf(false).latency.Seconds()*(1+1./latencyWarmth) + 0.7
+}
+
+// latencyWarmth: the warm-up is this part of what is measured.
+const latencyWarmth = 6
+
+// mostWaiting sessions may be open at one time: at half load a fraction of that.
+// A peer that is overrun is not waited for.
+const mostWaiting = 2000
+
+// runLatency has sessions begin at the same rate with every peer, whatever
+// they take. What a peer adds is what it has beyond the direct way.
+func runLatency(ctx context.Context, l *lab) error {
+	relays, err := listen(plainRelays())
+	if err != nil {
+		return err
+	}
+	defer relays.close()
+	reference, full, err := l.saturate(ctx, relays.list)
+	if err != nil {
+		return err
+	}
+	rate := math.Round(full / 2)
+
+	rounds := l.options.Rounds
+	all := l.variants(l.site(relays.list), func(*peer) bool { return true })
+	total := map[string]*samples{} // by stage and percentile
+	for _, st := range latencyStages() {
+		for _, p := range percentiles() {
+			total[st.name+p.id] = newSamples(rounds)
+		}
+	}
+	l.rounds(ctx, "latency", rounds, l.quicker(l.latencySample()), all, func(ctx context.Context, v variant, i *instance, round int) error {
+		cfg := clients(i, 0)
+		cfg.Rate, cfg.Duration, cfg.MaxOpen = rate, l.amounts.latency/latencyWarmth, mostWaiting
+		if _, err := send(ctx, cfg); err != nil {
+			return err
+		}
+		cfg.Duration = l.amounts.latency
+		run, err := send(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		l.failures("latency", v, run)
+		for _, st := range latencyStages() {
+			latency, err := latencyOf(run, st.name)
+			if err != nil {
+				return err
+			}
+			for _, p := range percentiles() {
+				total[st.name+p.id].set(v.key, round, p.of(latency))
+			}
+		}
+		return nil
+	})
+
+	how := fmt.Sprintf("Open model, %.0f sessions a second, which is half of what %s reached on these CPUs with %d connections in the closed model; short sessions for %v a round, after a warm-up. Latencies count from when a session was due.",
+		rate, reference, saturation, l.amounts.latency.Round(time.Second))
+	for _, st := range latencyStages() {
+		for _, p := range percentiles() {
+			l.added(st, p, total[st.name+p.id], how)
+		}
+	}
+	return nil
+}
+
+// added reports what each peer adds to a latency, against the direct way of the
+// same round.
+func (l *lab) added(st latencyStage, p percentile, total *samples, how string) {
+	if !total.has(direct) {
+		if st == latencyStages()[0] && p.id == "p50" {
+			l.note("latency: the direct way was not measured, so that nothing can be said of what is added.")
+		}
+		return
+	}
+	added := total.less(direct)
+	m := result.Measure{
+		ID:    fmt.Sprintf("latency_%s_%s", st.name, p.id),
+		Title: fmt.Sprintf("Added latency %s, %s", st.title, p.name),
+		Unit:  "ms", Group: "Added latency " + st.title,
+		How:   fmt.Sprintf("%s Without a balancer: %.3f ms.", how, total.median(direct)),
+		Cells: added.cells(l.peers, 1),
+	}
+	if p.bar && added.has(haproxy) {
+		m.Bar = judge("what smtplb adds, less what haproxy adds: at most 0 ms (median of the rounds' differences)",
+			added.ours(haproxy, difference), func(got float64) bool { return got <= 0 })
+	} else if p.bar {
+		m.Note = "No bar: haproxy was not measured."
+	}
+	l.measure(m)
+}
+
+const saturation = 50 // connections that keep a balancer, or the load, busy
+
+// saturate finds what one balancer carries in the closed model: HAProxy, or who
+// is there in its place.
+func (l *lab) saturate(ctx context.Context, relays []relay) (name string, perSecond float64, err error) {
+	var p *peer
+	for _, name := range []string{haproxy, nginx, smtplb, iocopy} {
+		if p = l.peer(name); p != nil {
+			break
+		}
+	}
+	l.progress.next(time.Now(), l.quicker(3), "latency: what is half load? %s", p.name)
+	v := variant{p.name, p, l.site(relays), l.options.BalancerCPUs[:1]}
+	err = l.one(ctx, v, func(i *instance) error {
+		cfg := clients(i, 0)
+		cfg.Concurrency = saturation
+		if err := l.warm(ctx, cfg); err != nil {
+			return err
+		}
+		cfg.Duration = l.amounts.cores
+		run, err := send(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		l.failures("latency", v, run)
+		perSecond = run.Sessions.PerS
+		return nil
+	})
+	l.progress.end()
+	return p.name, perSecond, err
+}

@@ -1,0 +1,116 @@
+package compare
+
+import (
+	"math"
+	"slices"
+
+	"smtplb/bench/result"
+)
+
+// samples are the numbers of one measure: of each peer one for each round, NaN
+// where there is none.
+type samples struct {
+	rounds int
+	of     map[string][]float64
+}
+
+func newSamples(rounds int) *samples {
+	return &samples{rounds: rounds, of: map[string][]float64{}}
+}
+
+// set notes what a peer reached in a round.
+func (s *samples) set(peer string, round int, value float64) {
+	if s.of[peer] == nil {
+		s.of[peer] = slices.Repeat([]float64{math.NaN()}, s.rounds)
+	}
+	s.of[peer][round] = value
+}
+
+// has tells whether the peer has a number in any round.
+func (s *samples) has(peer string) bool { return len(numbers(s.of[peer])) > 0 }
+
+// median is that of the peer's rounds; NaN where there are none.
+func (s *samples) median(peer string) float64 { return median(s.of[peer]) }
+
+// ours combines smtplb's numbers with those that a rival has of the same round,
+// and returns the median of that. What disturbs the machine for longer than a
+// round disturbs both.
+func (s *samples) ours(rival string, combine func(ours, theirs float64) float64) float64 {
+	var all []float64
+	theirs := s.of[rival]
+	for round, mine := range s.of[smtplb] {
+		if theirs != nil {
+			all = append(all, combine(mine, theirs[round]))
+		}
+	}
+	return median(all)
+}
+
+func quotient(a, b float64) float64   { return a / b }
+func difference(a, b float64) float64 { return a - b }
+
+// combine makes samples of two, peer by peer and round by round.
+func combine(a, b *samples, f func(a, b float64) float64) *samples {
+	c := newSamples(a.rounds)
+	for peer, mine := range a.of {
+		for round := range mine {
+			if theirs := b.of[peer]; theirs != nil {
+				c.set(peer, round, f(mine[round], theirs[round]))
+			}
+		}
+	}
+	return c
+}
+
+// less takes from every peer's numbers those that one of them, the reference,
+// has of the same round. The reference keeps its own.
+func (s *samples) less(reference string) *samples {
+	c := newSamples(s.rounds)
+	for peer, mine := range s.of {
+		for round, value := range mine {
+			if peer != reference && s.of[reference] != nil {
+				c.set(peer, round, value-s.of[reference][round])
+			}
+		}
+	}
+	return c
+}
+
+// cells are what a report shows, in the order of the peers, each number times
+// scale. A peer without any has no cell.
+func (s *samples) cells(peers []*peer, scale float64) []result.Cell {
+	var cells []result.Cell
+	for _, p := range peers {
+		all := numbers(s.of[p.name])
+		if len(all) == 0 {
+			continue
+		}
+		for i := range all {
+			all[i] *= scale
+		}
+		cells = append(cells, result.Cell{Peer: p.name, Median: median(all), Samples: all})
+	}
+	return cells
+}
+
+// numbers leaves out those that are none. What is returned is a copy.
+func numbers(all []float64) []float64 {
+	var finite []float64
+	for _, x := range all {
+		if !math.IsNaN(x) && !math.IsInf(x, 0) {
+			finite = append(finite, x)
+		}
+	}
+	return finite
+}
+
+// median is the middle one, or the mean of the middle two; NaN of none.
+func median(all []float64) float64 {
+	sorted := numbers(all)
+	slices.Sort(sorted)
+	n := len(sorted)
+	if n == 0 {
+		return math.NaN()
+	}
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
