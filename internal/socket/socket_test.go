@@ -1,6 +1,7 @@
 package socket_test
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
@@ -129,7 +130,7 @@ func TestClosingTellsThePeer(t *testing.T) {
 			test.close(accepted)
 			await(t, client, unix.POLLIN)
 			var b [1]byte
-			if n, err := socket.Read(client, b[:]); n != 0 || err != test.want {
+			if n, err := socket.Read(client, b[:]); n != 0 || !errors.Is(err, test.want) {
 				t.Errorf("the peer reads %d, %v; want 0, %v", n, err, test.want)
 			}
 			if _, err := socket.Write(accepted, b[:]); err != unix.EBADF {
