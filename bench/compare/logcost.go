@@ -12,7 +12,7 @@ const (
 	logOn  = "smtplb, log on"
 	logOff = "smtplb, log off"
 	// A difference of a few percent takes more rounds than one of a third.
-	logRounds = 2 // for each round of the others
+	logRounds = 3 // for each round of the others
 )
 
 func (l *lab) logSeconds() float64 {

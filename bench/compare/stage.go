@@ -54,7 +54,7 @@ func amountsOf(quick bool) amounts {
 	}
 	return amounts{
 		short: 2500, long: 350, big: 50, warm: 300, held: [2]int{1000, 6000},
-		latency: 4 * time.Second, cores: 1500 * time.Millisecond, shares: 1600,
+		latency: 5 * time.Second, cores: 1500 * time.Millisecond, shares: 1600,
 		healthy: 3 * time.Second, ill: 9 * time.Second,
 	}
 }
