@@ -24,17 +24,34 @@ type instance struct {
 // start starts a peer on the CPUs given and returns when each of its services
 // hands on a relay's greeting, which the relays must be ready to give. Whoever
 // calls it must call stop.
-func (p *peer) start(ctx context.Context, s site, cpus proc.CPUs) (*instance, error) {
+//
+// The addresses are free when they are chosen; a connection of somebody's may
+// have got one a moment later. So a peer that does not start is tried again.
+func (p *peer) start(ctx context.Context, s site, cpus proc.CPUs) (i *instance, err error) {
 	if !p.proxies() {
 		return &instance{peer: p, site: s}, nil
 	}
+	for range startTries {
+		if i, err = p.startOnce(ctx, s, cpus); err == nil {
+			return i, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", p.name, err)
+}
+
+const startTries = 3
+
+func (p *peer) startOnce(ctx context.Context, s site, cpus proc.CPUs) (*instance, error) {
 	i, err := p.launch(s, cpus)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.name, err)
+		return nil, err
 	}
 	for _, one := range i.site.Services {
 		if err := i.ready(ctx, one.Listen); err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", p.name, err), i.stop())
+			return nil, errors.Join(err, i.stop())
 		}
 	}
 	return i, nil
