@@ -41,7 +41,7 @@ func atMostOf(s *samples, part float64, rivals ...string) (*result.Bar, string) 
 	case len(rivals) > 1:
 		note = fmt.Sprintf("The bar is of the cheaper of %s; only %s was measured.", names, best)
 	}
-	return judge(text+" ("+perRound+")", s.ours(best, quotient), func(got float64) bool { return got <= part }), note
+	return judge(text+" ("+perRound+")", s.ratio(best), func(got float64) bool { return got <= part }), note
 }
 
 func countOf(s *samples, peers []string) int {

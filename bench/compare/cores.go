@@ -4,28 +4,34 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"smtplb/bench/compare/proc"
 	"smtplb/bench/result"
 )
 
-// coreCase is a number of cores for the balancer.
+// coreCase is a number of cores for a balancer.
 type coreCase struct {
 	id     string // 1, 2, all
 	cores  int
-	cpus   proc.CPUs // the balancer's
+	each   []proc.CPUs // of each balancer: there may be two of them side by side
 	load   proc.CPUs
-	shared bool // the load runs on the balancer's CPUs too
+	shared bool // the load runs on the balancers' CPUs too
 }
+
+// all are the cores of all balancers.
+func (c coreCase) all() float64 { return float64(c.cores * len(c.each)) }
 
 // loadPerCore is how many CPUs the load must have for each of the balancer's to
 // keep it busy.
 const loadPerCore = 2
 
 // coreCases are those that this machine has the CPUs for. Where the load does
-// not get enough of its own for two cores, it runs on the balancer's in every
-// case: then each of the balancer's cores has the same company.
+// not get enough of its own for two cores, it runs on the balancers'. What a
+// session costs then depends on how busy the machine is, and two CPUs may well be
+// one core's. So that one core has the same company as two have, it is measured
+// with two balancers, a CPU each, side by side.
 func coreCases(available, balancer, load proc.CPUs) []coreCase {
 	shared := len(available) < 2 || len(balancer) < 2 || len(load) < 2*loadPerCore
 	// The balancer's CPUs first, then whatever there is.
@@ -39,12 +45,16 @@ func coreCases(available, balancer, load proc.CPUs) []coreCase {
 		if n > len(order) {
 			continue
 		}
-		c := coreCase{id: fmt.Sprint(n), cores: n, cpus: order[:n].Union(nil), load: load}
+		c := coreCase{id: fmt.Sprint(n), cores: n, each: []proc.CPUs{order[:n].Union(nil)}, load: load}
 		if k == 2 {
 			c.id = "all"
 		}
 		if c.shared = shared || len(load) < n*loadPerCore; c.shared {
-			c.load = c.cpus
+			c.load = c.each[0]
+		}
+		if c.shared && n == 1 && len(order) > 1 {
+			c.each = []proc.CPUs{order[:1], order[1:2]}
+			c.load = order[:2].Union(nil)
 		}
 		cases = append(cases, c)
 	}
@@ -66,6 +76,26 @@ func (c coreCase) title() string {
 	}
 }
 
+// where says what runs on which CPUs.
+func (c coreCase) where() string {
+	if len(c.each) == 1 {
+		return fmt.Sprintf("the balancer with %s on CPUs %s", workers(c.cores), c.each[0])
+	}
+	var cpus []string
+	for _, e := range c.each {
+		cpus = append(cpus, e.String())
+	}
+	return fmt.Sprintf("%d balancers side by side, each with %s on CPU %s, so that the machine is as busy as with one on both; what one carries",
+		len(c.each), workers(c.cores), strings.Join(cpus, " and "))
+}
+
+func workers(n int) string {
+	if n == 1 {
+		return "one worker"
+	}
+	return fmt.Sprintf("%d workers", n)
+}
+
 // coreSamples are what was seen in one case.
 type coreSamples struct {
 	rate     *samples // sessions a second, measured
@@ -79,7 +109,7 @@ func (l *lab) coresSeconds() float64 {
 
 const (
 	coresSample = 2.5 // seconds, about
-	coresRounds = 4   // at most
+	coresRounds = 3   // at most
 )
 
 func runCores(ctx context.Context, l *lab) error {
@@ -99,14 +129,16 @@ func runCores(ctx context.Context, l *lab) error {
 	for _, c := range cases {
 		seen[c.id] = coreSamples{newSamples(rounds), newSamples(rounds), newSamples(rounds)}
 		for _, v := range l.proxies(relays.list) {
-			v.key, v.site.Workers, v.cpus = v.peer.name+" on "+c.title(), c.cores, c.cpus
+			v.key, v.site.Workers, v.cpus = v.peer.name+" on "+c.title(), c.cores, c.each[0]
 			of[v.key] = c
 			all = append(all, v)
 		}
 	}
 	l.rounds(ctx, "cores", rounds, l.quicker(coresSample), all, func(ctx context.Context, v variant, i *instance, round int) error {
 		c := of[v.key]
-		return l.onLoadCPUs(c.load, func() error { return l.saturated(ctx, v, i, c, seen[c.id], round) })
+		return l.beside(ctx, v, i, c.each[1:], func(side []*instance) error {
+			return l.onLoadCPUs(c.load, func() error { return l.saturated(ctx, v, side, c, seen[c.id], round) })
+		})
 	})
 	for _, c := range cases {
 		l.reportCores(c, seen[c.id])
@@ -115,6 +147,21 @@ func runCores(ctx context.Context, l *lab) error {
 		l.reportScale(cases[0], cases[1], seen[cases[0].id], seen[cases[1].id])
 	}
 	return nil
+}
+
+// beside starts the same balancer on other CPUs for the length of f, which gets
+// all of them.
+func (l *lab) beside(ctx context.Context, v variant, first *instance, each []proc.CPUs, f func([]*instance) error) error {
+	all := []*instance{first}
+	for _, cpus := range each {
+		next, err := v.peer.start(ctx, v.site, cpus)
+		if err != nil {
+			return err
+		}
+		defer next.stop() //nolint:errcheck,gocritic // there is one at most; what it says, the first one says too
+		all = append(all, next)
+	}
+	return f(all)
 }
 
 // onLoadCPUs has the load on other CPUs for the length of f.
@@ -133,17 +180,20 @@ func (l *lab) onLoadCPUs(cpus proc.CPUs, f func() error) error {
 	return err
 }
 
-// saturated runs more clients than the balancer can keep up with, if the load
+// saturated runs more clients than the balancers can keep up with, if the load
 // has the CPUs for that.
-func (l *lab) saturated(ctx context.Context, v variant, i *instance, c coreCase, to coreSamples, round int) error {
-	cfg := clients(i, 0)
-	cfg.Concurrency = saturation * c.cores
+func (l *lab) saturated(ctx context.Context, v variant, side []*instance, c coreCase, to coreSamples, round int) error {
+	cfg := clients(side[0], 0)
+	for _, other := range side[1:] {
+		cfg.Targets = append(cfg.Targets, clients(other, 0).Targets...)
+	}
+	cfg.Concurrency = saturation * int(c.all())
 	if err := l.warm(ctx, cfg); err != nil {
 		return err
 	}
 	cfg.Duration = l.amounts.cores
 	var run *result.Run
-	used, err := cpuOf(i, func() (err error) {
+	used, err := cpuOf(side, func() (err error) {
 		run, err = send(ctx, cfg)
 		return err
 	})
@@ -152,9 +202,9 @@ func (l *lab) saturated(ctx context.Context, v variant, i *instance, c coreCase,
 	}
 	l.failures("cores", v, run)
 	name := v.peer.name
-	to.rate.set(name, round, run.Sessions.PerS)
+	to.rate.set(name, round, run.Sessions.PerS/float64(len(side)))
 	to.capacity.set(name, round, float64(c.cores)*sessionsOK(run)/used.Seconds())
-	to.busy.set(name, round, used.Seconds()/run.DurationS/float64(c.cores))
+	to.busy.set(name, round, used.Seconds()/run.DurationS/c.all())
 	return nil
 }
 
@@ -175,8 +225,7 @@ func (l *lab) reportCores(c coreCase, s coreSamples) {
 	group := "Sessions per second"
 	rate := result.Measure{
 		ID: "rate_" + c.id, Title: "Sessions per second with " + c.title(), Unit: "1/s", More: true, Group: group,
-		How: fmt.Sprintf("Closed model, %d connections, short sessions, %v a round; the balancer with %d workers on CPUs %s, the load on %s.",
-			saturation*c.cores, l.amounts.cores.Round(time.Second/10), c.cores, c.cpus, c.load),
+		How:   fmt.Sprintf("Closed model, %d connections for each core, short sessions, %v a round; %s, the load on %s.", saturation, l.amounts.cores.Round(time.Second/10), c.where(), c.load),
 		Cells: s.rate.cells(l.peers, 1),
 	}
 	if s.limited(c, l.peers) {
@@ -200,7 +249,7 @@ func (l *lab) reportScale(one, two coreCase, first, second coreSamples) {
 		a, b = first.capacity, second.capacity
 		caveat = "Of the derived rates."
 	}
-	scale := combine(b, a, quotient)
+	scale := b.over(a)
 	l.measure(result.Measure{
 		ID: "scale", Title: "Sessions per second, 2 cores over 1", Unit: "x", More: true,
 		How:   "The ratio of the sessions per second with 2 cores to those with 1, round by round.",

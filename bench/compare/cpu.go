@@ -21,14 +21,17 @@ const accounting = "CPU time is the kernel's account of the process and its chil
 
 // About how many seconds a sample takes, to plan with.
 const (
-	shortSample = 2.0
-	longSample  = 2.8
+	shortSample = 1.5
+	longSample  = 1.9
 	bigSample   = 2.8
 )
 
 func (l *lab) shortSeconds() float64    { return l.forProxies(l.options.Rounds, shortSample) }
 func (l *lab) longSeconds() float64     { return l.forProxies(l.options.Rounds, longSample) }
-func (l *lab) gigabyteSeconds() float64 { return l.forProxies(l.options.Rounds, bigSample) }
+func (l *lab) gigabyteSeconds() float64 { return l.forProxies(l.bigRounds(), bigSample) }
+
+// bigRounds are fewer: large messages take their time, and differ less.
+func (l *lab) bigRounds() int { return (l.options.Rounds + 1) / 2 }
 
 // forProxies is about how long so many rounds take, with so many seconds for
 // each proxy.
@@ -45,17 +48,28 @@ func (l *lab) quicker(seconds float64) float64 {
 	return seconds
 }
 
-// cpuOf is what a peer uses up while f runs.
-func cpuOf(i *instance, f func() error) (time.Duration, error) {
-	before, err := i.process.CPU()
+// cpuOf is what balancers use up while f runs.
+func cpuOf(all []*instance, f func() error) (time.Duration, error) {
+	before, err := cpuTotal(all)
 	if err != nil {
 		return 0, err
 	}
 	if err := f(); err != nil {
 		return 0, err
 	}
-	after, err := i.process.CPU()
+	after, err := cpuTotal(all)
 	return after - before, err
+}
+
+func cpuTotal(all []*instance) (total time.Duration, err error) {
+	for _, i := range all {
+		used, err := i.process.CPU()
+		if err != nil {
+			return 0, err
+		}
+		total += used
+	}
+	return total, nil
 }
 
 // cost is a measure of CPU time.
@@ -85,7 +99,7 @@ func (l *lab) cost(ctx context.Context, c cost) (*samples, error) {
 		}
 		c.clients(&cfg)
 		var run *result.Run
-		used, err := cpuOf(i, func() (err error) {
+		used, err := cpuOf([]*instance{i}, func() (err error) {
 			run, err = send(ctx, cfg)
 			return err
 		})
@@ -154,7 +168,7 @@ func runLong(ctx context.Context, l *lab) error {
 func runGigabyte(ctx context.Context, l *lab) error {
 	const gigabyte = 1e9
 	s, err := l.cost(ctx, cost{
-		name: "cpu_gb", rounds: l.options.Rounds, seconds: l.quicker(bigSample), all: l.proxies,
+		name: "cpu_gb", rounds: l.bigRounds(), seconds: l.quicker(bigSample), all: l.proxies,
 		clients: func(c *source.Config) {
 			c.Concurrency, c.MessagesPerSession = bigClients, bigPerSession
 			c.Size = source.FixedSize(bigMessage)

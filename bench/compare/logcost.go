@@ -11,12 +11,10 @@ import (
 const (
 	logOn  = "smtplb, log on"
 	logOff = "smtplb, log off"
-	// A difference of a few percent takes more rounds than one of a third.
-	logRounds = 3 // for each round of the others
 )
 
 func (l *lab) logSeconds() float64 {
-	return float64(2*logRounds*l.options.Rounds) * l.quicker(shortSample)
+	return float64(2*l.options.Rounds) * l.quicker(shortSample)
 }
 
 func runLog(ctx context.Context, l *lab) error {
@@ -25,7 +23,7 @@ func runLog(ctx context.Context, l *lab) error {
 		return nil // that it is missing has been said
 	}
 	s, err := l.cost(ctx, cost{
-		name: "log", rounds: logRounds * l.options.Rounds, seconds: l.quicker(shortSample),
+		name: "log", rounds: l.options.Rounds, seconds: l.quicker(shortSample),
 		all: func(relays []relay) []variant {
 			on, cpus := l.site(relays), l.options.BalancerCPUs[:1]
 			off := on

@@ -27,7 +27,7 @@ type Options struct {
 	Peers []string // of PeerNames; none: all but floor
 	Only  []string // of MeasureNames; none: all
 
-	Rounds int  // of each measure; 0: DefaultRounds
+	Rounds int  // of each measure, fewer of what is dear; 0: DefaultRounds
 	Quick  bool // a tenth of everything, in one round: to see that it works, without bars for numbers
 
 	// BalancerCPUs are the balancers', the first alone where one is enough.
@@ -37,8 +37,10 @@ type Options struct {
 	Progress io.Writer // a line for each step; nil: none
 }
 
-// DefaultRounds is how often each number is measured.
-const DefaultRounds = 5
+// DefaultRounds is how often most numbers are measured. Many short rounds are
+// better than few long ones: what disturbs the machine comes in bursts, and
+// spoils the rounds that it meets.
+const DefaultRounds = 10
 
 // Measure is what Options.Only may name.
 type Measure struct{ Name, About string }

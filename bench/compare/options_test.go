@@ -77,8 +77,8 @@ func TestCoreCases(t *testing.T) {
 		want                      string // id:cpus/load, ! where shared
 	}{
 		{"0", "0", "0", "1:0/0!"},
-		{"0-1", "0", "1", "1:0/0! 2:0-1/0-1!"},
-		{"0-3", "0-1", "2-3", "1:0/0! 2:0-1/0-1!"},
+		{"0-1", "0", "1", "1:0+1/0-1! 2:0-1/0-1!"},
+		{"0-3", "0-1", "2-3", "1:0+1/0-1! 2:0-1/0-1!"},
 		{"0-7", "0-3", "4-7", "1:0/4-7 2:0-1/4-7 all:0-3/0-3!"},
 		{"0-11", "0-3", "4-11", "1:0/4-11 2:0-1/4-11 all:0-3/4-11"},
 		{"0-7", "6-7", "0-5", "1:6/0-5 2:6-7/0-5"},
@@ -93,12 +93,16 @@ func TestCoreCases(t *testing.T) {
 		}
 		var got []string
 		for _, c := range coreCases(sets[0], sets[1], sets[2]) {
-			text := fmt.Sprintf("%s:%s/%s", c.id, c.cpus, c.load)
+			var each []string
+			for _, cpus := range c.each {
+				each = append(each, cpus.String())
+				if len(cpus) != c.cores {
+					t.Errorf("%s: %d CPUs for %d cores", c.id, len(cpus), c.cores)
+				}
+			}
+			text := fmt.Sprintf("%s:%s/%s", c.id, strings.Join(each, "+"), c.load)
 			if c.shared {
 				text += "!"
-			}
-			if len(c.cpus) != c.cores {
-				t.Errorf("%s: %d cores", text, c.cores)
 			}
 			got = append(got, text)
 		}

@@ -85,7 +85,7 @@ func carry(t *testing.T, i *instance, relays *relays) {
 			t.Fatal(err)
 		}
 	} else {
-		used, err := cpuOf(i, run)
+		used, err := cpuOf([]*instance{i}, run)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestRunMeasuresWhatIsThere(t *testing.T) {
 	var progress bytes.Buffer
 	c, err := Run(t.Context(), Options{
 		Version: "test", Iocopy: self(t), HAProxy: "/nonexistent/haproxy", Quick: true,
-		Peers: []string{haproxy, iocopy, direct}, Only: []string{"cpu_short", "memory", "latency", "log", "shares"},
+		Peers: []string{haproxy, iocopy, direct}, Only: []string{"cpu_short", "memory", "latency", "cores", "log", "shares"},
 		Progress: &progress,
 	})
 	if err != nil {
@@ -135,6 +135,12 @@ func TestRunMeasuresWhatIsThere(t *testing.T) {
 		if !slices.Equal(got, want) || m.Bar != nil {
 			t.Errorf("%s: cells of %v, bar %v: want cells of %v, and no bar without smtplb", id, got, m.Bar, want)
 		}
+	}
+	if m := measureOf(c, "scale"); (m != nil && m.Cells[0].Median > 0) != (len(before) > 1) {
+		t.Errorf("two cores over one, of %d: %+v", len(before), m)
+	}
+	if m := measureOf(c, "rate_1"); m == nil || m.Cells[0].Median <= 0 {
+		t.Errorf("sessions per second: %+v", m)
 	}
 	if m := measureOf(c, "cpu_short"); m != nil && (m.Cells[0].Median < 10 || m.Cells[0].Median > 1e6) {
 		t.Errorf("%v %s for a session", m.Cells[0].Median, m.Unit)

@@ -32,44 +32,40 @@ func (s *samples) has(peer string) bool { return len(numbers(s.of[peer])) > 0 }
 // median is that of the peer's rounds; NaN where there are none.
 func (s *samples) median(peer string) float64 { return median(s.of[peer]) }
 
-// ours combines smtplb's numbers with those that a rival has of the same round,
-// and returns the median of that. What disturbs the machine for longer than a
-// round disturbs both.
-func (s *samples) ours(rival string, combine func(ours, theirs float64) float64) float64 {
+// ratio is the median of smtplb's numbers divided by those that a rival has of
+// the same round. What disturbs the machine for longer than a round disturbs
+// both.
+func (s *samples) ratio(rival string) float64 {
 	var all []float64
 	theirs := s.of[rival]
 	for round, mine := range s.of[smtplb] {
 		if theirs != nil {
-			all = append(all, combine(mine, theirs[round]))
+			all = append(all, mine/theirs[round])
 		}
 	}
 	return median(all)
 }
 
-func quotient(a, b float64) float64   { return a / b }
-func difference(a, b float64) float64 { return a - b }
-
-// combine makes samples of two, peer by peer and round by round.
-func combine(a, b *samples, f func(a, b float64) float64) *samples {
-	c := newSamples(a.rounds)
-	for peer, mine := range a.of {
+// over divides by other samples, peer by peer and round by round.
+func (s *samples) over(other *samples) *samples {
+	c := newSamples(s.rounds)
+	for peer, mine := range s.of {
 		for round := range mine {
-			if theirs := b.of[peer]; theirs != nil {
-				c.set(peer, round, f(mine[round], theirs[round]))
+			if theirs := other.of[peer]; theirs != nil {
+				c.set(peer, round, mine[round]/theirs[round])
 			}
 		}
 	}
 	return c
 }
 
-// less takes from every peer's numbers those that one of them, the reference,
-// has of the same round. The reference keeps its own.
-func (s *samples) less(reference string) *samples {
+// above takes base from every number, and leaves one peer out.
+func (s *samples) above(base float64, without string) *samples {
 	c := newSamples(s.rounds)
-	for peer, mine := range s.of {
-		for round, value := range mine {
-			if peer != reference && s.of[reference] != nil {
-				c.set(peer, round, value-s.of[reference][round])
+	for peer, all := range s.of {
+		for round, value := range all {
+			if peer != without {
+				c.set(peer, round, value-base)
 			}
 		}
 	}

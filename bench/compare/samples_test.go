@@ -79,32 +79,32 @@ func TestRatiosAreOfTheSameRound(t *testing.T) {
 		smtplb:  {9, 18, none, 90},
 		haproxy: {10, 20, 30, 100},
 	})
-	if got := s.ours(haproxy, quotient); !same(got, 0.9) {
+	if got := s.ratio(haproxy); !same(got, 0.9) {
 		t.Errorf("ratio %v, want 0.9", got)
 	}
-	if got := s.ours(nginx, quotient); !math.IsNaN(got) {
+	if got := s.ratio(nginx); !math.IsNaN(got) {
 		t.Errorf("ratio to nobody: %v", got)
 	}
 	other := table(map[string][]float64{smtplb: {3, 6, 1, 30}, haproxy: {5, 5, 5, 5}})
-	if got := combine(s, other, quotient).of[smtplb]; !same(got[0], 3) || !same(got[1], 3) || !math.IsNaN(got[2]) || !same(got[3], 3) {
+	if got := s.over(other).of[smtplb]; !same(got[0], 3) || !same(got[1], 3) || !math.IsNaN(got[2]) || !same(got[3], 3) {
 		t.Errorf("combined %v, want 3, 3, none, 3", got)
 	}
 }
 
-func TestLess(t *testing.T) {
+func TestAbove(t *testing.T) {
 	s := table(map[string][]float64{
 		direct: {1, 2, none},
-		smtplb: {3, 5, 7},
+		smtplb: {3, 5, none},
 	})
-	added := s.less(direct)
-	if got := added.of[smtplb]; !same(got[0], 2) || !same(got[1], 3) || !math.IsNaN(got[2]) {
-		t.Errorf("added %v, want 2, 3 and none", got)
+	added := s.above(2, direct)
+	if got := added.of[smtplb]; !same(got[0], 1) || !same(got[1], 3) || !math.IsNaN(got[2]) {
+		t.Errorf("added %v, want 1, 3 and none", got)
 	}
 	if added.has(direct) {
 		t.Error("direct adds something to itself")
 	}
-	if s.less(nginx).has(smtplb) {
-		t.Error("something is left without a reference")
+	if s.above(s.median(nginx), direct).has(smtplb) {
+		t.Error("something is left without a base")
 	}
 }
 

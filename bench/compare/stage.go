@@ -47,14 +47,14 @@ type amounts struct {
 func amountsOf(quick bool) amounts {
 	if quick {
 		return amounts{
-			short: 250, long: 40, big: 10, warm: 30, held: [2]int{100, 600},
+			short: 150, long: 20, big: 10, warm: 20, held: [2]int{100, 600},
 			latency: time.Second, cores: time.Second / 2, shares: 400,
 			healthy: time.Second, ill: 2 * time.Second,
 		}
 	}
 	return amounts{
-		short: 2500, long: 350, big: 50, warm: 300, held: [2]int{1000, 6000},
-		latency: 5 * time.Second, cores: 1500 * time.Millisecond, shares: 1600,
+		short: 1500, long: 200, big: 50, warm: 200, held: [2]int{1000, 6000},
+		latency: 3 * time.Second, cores: 1500 * time.Millisecond, shares: 1600,
 		healthy: 3 * time.Second, ill: 9 * time.Second,
 	}
 }
