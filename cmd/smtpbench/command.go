@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	versions "smtplb/internal/version"
 )
 
 // The exit statuses.
@@ -79,19 +79,11 @@ func newVersionCommand(std streams) *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(std.out, "smtpbench %s (%s, %s/%s)\n", fullVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(std.out, versions.Line("smtpbench", version))
 			return err
 		},
 	}
 }
 
-// fullVersion is the linker's, or for a plain go install the module's.
-func fullVersion() string {
-	if version != "dev" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return version
-}
+// fullVersion is the version that runs.
+func fullVersion() string { return versions.Full(version) }

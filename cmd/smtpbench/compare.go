@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -76,7 +75,7 @@ func (o *compareOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.Smtplb, "smtplb", "", "the `program`; default the one beside smtpbench, or in PATH")
 	f.StringVar(&c.HAProxy, "haproxy", "", "the `program`; default the one in PATH, or /usr/sbin")
 	f.StringVar(&c.Nginx, "nginx", "", "the `program`; default the one in PATH, or /usr/sbin")
-	f.StringVar(&o.json, "json", "", "write everything as JSON to this `file`")
+	f.StringVar(&o.json, "json", "", "write everything as JSON to this `file`; - is standard output")
 	f.StringVar(&o.html, "html", "", "write a page with charts to this `file`")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
 }
@@ -85,34 +84,21 @@ func (o *compareOptions) run(ctx context.Context, std streams) error {
 	if err := o.complete(std); err != nil {
 		return err
 	}
-	// Before the run: ten minutes later is too late to learn that a file cannot
-	// be written.
-	asJSON, err := create(o.json)
+	files, err := createReports(o.json, o.html, std)
 	if err != nil {
 		return err
 	}
-	asHTML, err := create(o.html)
-	if err != nil {
-		return err
-	}
+	defer files.close()
 	c, err := compare.Run(ctx, o.options)
 	if c == nil {
 		return err
 	}
-	_, printed := io.WriteString(std.out, report.Markdown(c))
+	_, printed := io.WriteString(files.text, report.Markdown(c))
 	return errors.Join(
 		err, printed,
-		writeFile(asJSON, func(w io.Writer) error { return encode(w, c) }),
-		writeFile(asHTML, func(w io.Writer) error { return report.WriteComparison(w, c) }),
+		files.write(files.json, func(w io.Writer) error { return writeJSON(w, c) }),
+		files.write(files.html, func(w io.Writer) error { return report.WriteComparison(w, c) }),
 		compared(ctx, c, std.err))
-}
-
-// create is where to write to; nil without a name.
-func create(name string) (io.Writer, error) {
-	if name == "" {
-		return nil, nil
-	}
-	return os.Create(name)
 }
 
 // complete fills in what is not a flag as it stands.
@@ -141,12 +127,6 @@ func (o *compareOptions) complete(std streams) error {
 		c.Progress = std.err
 	}
 	return errors.Join(problems...)
-}
-
-func encode(w io.Writer, c *result.Comparison) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(c)
 }
 
 // compared is the exit status of a comparison, as an error. What was missed is

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -62,9 +61,7 @@ type simCost struct {
 func writeSim(std streams, report *sim.Report, cost simCost, asJSON bool) error {
 	var err error
 	if asJSON {
-		enc := json.NewEncoder(std.out)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(struct {
+		err = writeJSON(std.out, struct {
 			*sim.Report
 			Cost simCost `json:"cost"`
 		}{report, cost})

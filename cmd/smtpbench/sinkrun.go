@@ -3,10 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -91,13 +89,7 @@ func (o *sinkOptions) print(r *sink.Report, std streams) error {
 	if err := r.WriteText(std.err); err != nil {
 		return err
 	}
-	return writeSinkJSON(std.out, r)
-}
-
-func writeSinkJSON(w io.Writer, r *sink.Report) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(r)
+	return writeJSON(std.out, r)
 }
 
 // save writes the report to its file, whole or not at all: whoever reads it
@@ -107,7 +99,7 @@ func (o *sinkOptions) save(r sink.Report) error {
 		return nil
 	}
 	var text bytes.Buffer
-	err := writeSinkJSON(&text, &r)
+	err := writeJSON(&text, &r)
 	if err == nil {
 		err = writeWhole(o.json, text.Bytes())
 	}

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"smtplb/bench/report"
@@ -17,17 +15,12 @@ import (
 // send runs the source and reports. Whatever there is to report is reported,
 // whatever else goes wrong.
 func (o *sourceOptions) send(ctx context.Context, cfg source.Config, std streams) error {
-	// Before the run: hours later is too late to learn that a file cannot be
-	// written, or that a sink is not there.
-	asJSON, asHTML, closeFiles, err := createReports(o.json, o.html, std.out)
+	files, err := createReports(o.json, o.html, std)
 	if err != nil {
 		return err
 	}
-	defer closeFiles()
-	text := std.out
-	if o.json == "-" || o.html == "-" {
-		text = std.err
-	}
+	defer files.close()
+	// Before the run, too, to learn of a sink that is not there.
 	if _, err := source.Holdings(ctx, o.sinks, cfg.Run); err != nil {
 		return err
 	}
@@ -41,9 +34,9 @@ func (o *sourceOptions) send(ctx context.Context, cfg source.Config, std streams
 	run.Version = fullVersion()
 	problem := o.hold(ctx, cfg, run)
 	return errors.Join(
-		writeSource(text, run),
-		writeFile(asJSON, func(w io.Writer) error { return writeJSON(w, run) }),
-		writeFile(asHTML, func(w io.Writer) error { return report.WriteRun(w, run) }),
+		writeSource(files.text, run),
+		files.write(files.json, func(w io.Writer) error { return writeJSON(w, run) }),
+		files.write(files.html, func(w io.Writer) error { return report.WriteRun(w, run) }),
 		problem, verdict(ctx, run))
 }
 
@@ -74,56 +67,6 @@ func verdict(ctx context.Context, run *result.Run) error {
 	default:
 		return nil
 	}
-}
-
-func writeJSON(w io.Writer, run *result.Run) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(run)
-}
-
-// createReports creates the files that a report is to be written to; with no
-// name there is no writer, and - stands for stdout. closeFiles closes what
-// writeFile has not.
-func createReports(jsonName, htmlName string, stdout io.Writer) (asJSON, asHTML io.Writer, closeFiles func(), err error) {
-	var files []*os.File
-	closeFiles = func() {
-		for _, f := range files {
-			_ = f.Close() // it was closed before, or its content does not matter
-		}
-	}
-	create := func(name string) io.Writer {
-		if name == "" || err != nil {
-			return nil
-		}
-		if name == "-" {
-			return stdout
-		}
-		var f *os.File
-		if f, err = os.Create(name); err != nil {
-			return nil
-		}
-		files = append(files, f)
-		return f
-	}
-	asJSON, asHTML = create(jsonName), create(htmlName)
-	if err != nil {
-		closeFiles()
-	}
-	return asJSON, asHTML, closeFiles, err
-}
-
-// writeFile calls write, if there is where to write to, and closes that if it
-// can be closed and is none of the standard streams.
-func writeFile(to io.Writer, write func(io.Writer) error) error {
-	if to == nil {
-		return nil
-	}
-	err := write(to)
-	if f, ok := to.(*os.File); ok && f != os.Stdout {
-		err = errors.Join(err, f.Close())
-	}
-	return err
 }
 
 // holdIdle opens sessions, and keeps them for the time given or until ctx ends.

@@ -3,12 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"smtplb/internal/config"
+	versions "smtplb/internal/version"
 )
 
 // run executes one command line and returns the exit status: 0, or 1 after an
@@ -97,19 +96,11 @@ func newVersionCommand(std streams) *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(std.out, "smtplb %s (%s, %s/%s)\n", fullVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(std.out, versions.Line("smtplb", version))
 			return err
 		},
 	}
 }
 
-// fullVersion is the linker's, or for a plain go install the module's.
-func fullVersion() string {
-	if version != "dev" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return version
-}
+// fullVersion is the version that runs.
+func fullVersion() string { return versions.Full(version) }
