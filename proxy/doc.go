@@ -30,9 +30,9 @@
 // # Loops
 //
 // Each worker is a goroutine with one epoll instance, edge-triggered, and
-// non-blocking sockets. A session belongs to the loop that
-// accepted it; there is no goroutine, no timer and no buffer for each, so that
-// an idle one costs some hundreds of bytes. Listening sockets are shared by all
+// non-blocking sockets. A session belongs to the loop that accepted it; there is
+// no goroutine, no timer and no buffer for each, so that an idle one costs some
+// hundreds of bytes. Listening sockets are shared by all
 // loops. The balancer's lock is the only one on a session's path.
 //
 // # Whose turn it is

@@ -15,7 +15,8 @@ const (
 	busyFor     = time.Second // after the last event a loop counts as busy
 )
 
-// loop is one event loop: a goroutine that owns every session it accepts. Its fields are the loop's alone, but for the inbox.
+// loop is one event loop: a goroutine that owns every session it accepts. Its
+// fields are the loop's alone, but for the inbox.
 type loop struct {
 	server    *Server
 	listeners []*listener
@@ -103,11 +104,13 @@ func (l *loop) over() bool {
 }
 
 func (l *loop) wait() []epoll.Event {
-	wait := l.poller.Wait
+	var events []epoll.Event
+	var err error
 	if l.server.spareP && l.ns-l.lastBusy < int64(busyFor) {
-		wait = l.poller.WaitBusy
+		events, err = l.poller.WaitBusy(l.timeout())
+	} else {
+		events, err = l.poller.Wait(l.timeout())
 	}
-	events, err := wait(l.timeout())
 	l.tick()
 	if len(events) > 0 {
 		l.lastBusy = l.ns
