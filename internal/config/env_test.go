@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,6 +105,21 @@ func TestEnvironmentMistakesNameTheVariable(t *testing.T) {
 				t.Errorf("\n got %q\nwant %q", got, want)
 			}
 		})
+	}
+}
+
+// A variable's name may hold anything but "=" and NUL: the error stays on its
+// line all the same, and sends nothing odd to the terminal.
+func TestOddVariableNamesAreQuoted(t *testing.T) {
+	for name, want := range map[string]string{
+		"SMTPLB_A\nB":     `environment: "SMTPLB_A\nB": "": `,
+		"SMTPLB_\x1b[31m": `environment: "SMTPLB_\x1b[31m": "": `,
+		"SMTPLB_\xff":     `environment: "SMTPLB_\xff": "": `,
+	} {
+		got := complaints(t, base, name+"=")
+		if len(got) != 1 || !strings.HasPrefix(got[0], want) {
+			t.Errorf("got %q, want one line that begins with %s", got, want)
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ func (p Problem) String() string {
 	place := p.File
 	switch {
 	case p.Variable != "":
-		place = "environment: " + p.Variable
+		place = "environment: " + onItsLine(p.Variable)
 	case p.Line > 0:
 		place += ":" + strconv.Itoa(p.Line)
 	}
@@ -47,6 +47,15 @@ func (p Problem) String() string {
 		}
 	}
 	return strings.Join(parts, ": ")
+}
+
+// onItsLine is a name as it stands, or quoted where it has more than plain
+// characters in it.
+func onItsLine(name string) string {
+	if quoted := strconv.Quote(name); quoted != `"`+name+`"` {
+		return quoted
+	}
+	return name
 }
 
 // Error is String, so that a Problem can be an error of its own.
