@@ -56,7 +56,11 @@ func (b bubble) serve(conn net.Conn, begun time.Time) {
 	reply := func(text string) bool {
 		if b.held != nil {
 			now := time.Since(begun)
-			<-time.After(b.held(now) - now)
+			// Never a timer of no length: fired by several goroutines of a bubble at
+			// once, those crash Go 1.26's race detector.
+			if d := b.held(now) - now; d > 0 {
+				<-time.After(d)
+			}
 		}
 		_, err := io.WriteString(conn, text+"\r\n")
 		return err == nil
