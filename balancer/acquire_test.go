@@ -39,10 +39,10 @@ func TestWhyThereIsNoRelay(t *testing.T) {
 	a.Release(start)
 	b.Release(start)
 
-	p.Probe(start, 0, false, "refused")
+	p.Probe(start, 0, VerdictFailed, "refused")
 	acquire(t, p, []int{0}, "b", nil)
 	acquire(t, p, []int{1}, "", ErrTried) // whoever is down is nobody's hope
-	p.Probe(start, 1, false, "refused")
+	p.Probe(start, 1, VerdictFailed, "refused")
 	acquire(t, p, nil, "", ErrDown)
 	acquire(t, p, []int{0, 1}, "", ErrDown)
 }
@@ -95,12 +95,12 @@ func TestLowerTierHelpsOnlyWhenTheUpperHasNobody(t *testing.T) {
 	retried := acquire(t, p, []int{1, 2}, "dr", nil)
 	retried.Release(start)
 	acquire(t, p, []int{1, 2, 0}, "isp", nil)
-	p.Probe(start, 1, false, "refused")
-	p.Probe(start, 2, false, "refused")
+	p.Probe(start, 1, VerdictFailed, "refused")
+	p.Probe(start, 2, VerdictFailed, "refused")
 	acquire(t, p, nil, "dr", nil)
-	p.Probe(start, 0, false, "refused")
+	p.Probe(start, 0, VerdictFailed, "refused")
 	acquire(t, p, nil, "isp", nil)
-	p.Probe(start, 1, true, "")
+	p.Probe(start, 1, VerdictGood, "")
 	acquire(t, p, nil, "hq-a", nil)
 }
 
@@ -109,7 +109,7 @@ func TestEndingALeaseTwiceIsHarmless(t *testing.T) {
 		"release":   func(l *Lease) { l.Release(start) },
 		"fail":      func(l *Lease) { l.Fail(start, Refused) },
 		"fail ok":   func(l *Lease) { l.Fail(start, OK) },
-		"establish": func(l *Lease) { l.Established(start) },
+		"establish": func(l *Lease) { l.Established(start, 0) },
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestPickingAllocatesNothing(t *testing.T) {
 		first, _ := p.Acquire(start, nil)
 		first.Fail(start, Greeting4xx)
 		retry, _ := p.Acquire(start, tried)
-		retry.Established(start)
+		retry.Established(start, 0)
 		retry.Release(start)
 		if _, err := p.Acquire(start, []int{0, 1, 2, 3}); err == nil {
 			t.Error("a relay nobody has")

@@ -64,7 +64,7 @@ func (c *crowd) begin(tried []int, greets bool) (Lease, bool) {
 	}
 	if greets {
 		c.established.Add(1)
-		lease.Established(start)
+		lease.Established(start, 0)
 	}
 	return lease, true
 }
@@ -91,7 +91,7 @@ func (c *crowd) loop(number int) {
 			c.end(&leases[0], n%3 == 0)
 			leases = leases[1:]
 		}
-		c.pool.Probe(start, (n+number)%len(c.limits), n%5 != 0, "refused")
+		c.pool.Probe(start, (n+number)%len(c.limits), verdict(n%5 != 0), "refused")
 	}
 	for i := range leases {
 		c.end(&leases[i], false)
@@ -159,7 +159,7 @@ func TestChangesAreToldInOrderAndOneAtATime(t *testing.T) {
 	})
 	together(func(loop int) {
 		for n := range 1000 {
-			p.Probe(start, loop%2, n%2 == 0, "refused")
+			p.Probe(start, loop%2, verdict(n%2 == 0), "refused")
 		}
 	})
 	for i, s := range p.Snapshot(start) {

@@ -37,7 +37,7 @@ func Example() {
 			lease.Fail(now, outcome)
 			continue
 		}
-		lease.Established(now)
+		lease.Established(now, 0)
 		// The session runs here.
 		lease.Release(now)
 		break
@@ -68,8 +68,10 @@ func ExamplePool_Probe() {
 		fmt.Println(err)
 		return
 	}
-	for _, ok := range []bool{false, false, false, true, true} {
-		pool.Probe(time.Now(), 1, ok, "connection refused")
+	for _, v := range []balancer.Verdict{
+		balancer.VerdictFailed, balancer.VerdictFailed, balancer.VerdictFailed, balancer.VerdictGood, balancer.VerdictGood,
+	} {
+		pool.Probe(time.Now(), 1, v, "connection refused")
 	}
 	// Output:
 	// outbound: relay-b is down: 3 failures in a row, last: probe connection refused

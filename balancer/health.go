@@ -58,9 +58,20 @@ func (h *health) forgive() {
 	h.badLive.Store(0)
 }
 
-// Probe takes in the result of an active check of a backend, named by its index; reason says in a few words why it
-// failed, and is not read when ok. An index that does not exist is ignored.
-func (p *Pool) Probe(now time.Time, index int, ok bool, reason string) {
+// Verdict is what an active check says of a backend.
+type Verdict uint8
+
+// The verdicts.
+const (
+	VerdictGood   Verdict = iota // it would take a session
+	VerdictFailed                // refused, silent, greeted 5xx, or the like
+	VerdictBusy                  // greeted 421: alive, but no sessions now (RFC 5321, section 3.8)
+)
+
+// Probe takes in the verdict of an active check of a backend, named by its index; reason says in a few words why it
+// was not good. An index that does not exist is ignored.
+func (p *Pool) Probe(now time.Time, index int, v Verdict, reason string) {
+	ok := v == VerdictGood
 	if index < 0 || index >= len(p.slots) {
 		return
 	}

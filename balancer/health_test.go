@@ -40,12 +40,12 @@ func (s *story) play(words string) {
 		index := int(word[0] - 'a')
 		switch word[1:] {
 		case "+":
-			s.pool.Probe(s.now, index, true, "")
+			s.pool.Probe(s.now, index, VerdictGood, "")
 		case "-":
-			s.pool.Probe(s.now, index, false, "refused")
+			s.pool.Probe(s.now, index, VerdictFailed, "refused")
 		case ":ok":
 			l := s.attempt(index)
-			l.Established(s.now)
+			l.Established(s.now, 0)
 			l.Release(s.now)
 		case ":421":
 			l := s.attempt(index)
@@ -132,7 +132,7 @@ func TestSessionThatBeganBeforeDoesNotBringARelayBack(t *testing.T) {
 	s := newStory(t, Config{Rise: 2, Fall: 1, Backends: []BackendConfig{{Name: "a", Weight: 1}, {Name: "b", Weight: 1}}})
 	early, late := s.attempt(0), s.attempt(0)
 	s.play("a- a+")
-	early.Established(s.now)
+	early.Established(s.now, 0)
 	late.Fail(s.now, Reset) // nor does it keep one down
 	if got := s.pool.Snapshot(s.now)[0]; got.State != Down || got.Active != 1 {
 		t.Fatalf("after a good greeting from before: %+v, want down with 1 session", got)
@@ -151,7 +151,7 @@ func TestProbeOfNobodyIsIgnored(t *testing.T) {
 	p := poolOf(t, 1)
 	for _, index := range []int{-1, 1, 1 << 40} {
 		for range 5 {
-			p.Probe(start, index, false, "refused")
+			p.Probe(start, index, VerdictFailed, "refused")
 		}
 	}
 	if s := p.Snapshot(start); s[0].State != Up {
@@ -162,7 +162,7 @@ func TestProbeOfNobodyIsIgnored(t *testing.T) {
 func TestProbeThatGivesNoReasonStillReads(t *testing.T) {
 	p := poolOf(t, 1)
 	for range 3 {
-		p.Probe(start, 0, false, "")
+		p.Probe(start, 0, VerdictFailed, "")
 	}
 	if got, want := p.Snapshot(start)[0].Reason, "3 failures in a row, last: probe failed"; got != want {
 		t.Errorf("reason %q, want %q", got, want)
@@ -178,13 +178,13 @@ func TestOnChangeMayCallThePool(t *testing.T) {
 		OnChange: func(c Change) {
 			told = append(told, c.Backend+" "+c.To.String())
 			if c.Backend == "a" && c.To == Down {
-				p.Probe(c.Time, 1, false, "same site")
-				p.Probe(c.Time, 0, true, "")
+				p.Probe(c.Time, 1, VerdictFailed, "same site")
+				p.Probe(c.Time, 0, VerdictGood, "")
 				told = append(told, "a's handler ends")
 			}
 		},
 	})
-	p.Probe(start, 0, false, "refused")
+	p.Probe(start, 0, VerdictFailed, "refused")
 	if want := []string{"a down", "a's handler ends", "b down", "a up"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)
 	}
@@ -197,8 +197,8 @@ func TestSnapshotSaysWhatPeopleAsk(t *testing.T) {
 	}})
 	s.play("a:ok b:ok b:421 b:ok")
 	running := s.attempt(0)
-	running.Established(s.now)
-	running.Established(s.now) // counted once
+	running.Established(s.now, 0)
+	running.Established(s.now, 0) // counted once
 	s.play("b- b- b-")
 	down := s.now
 	s.play("b-")
@@ -210,4 +210,12 @@ func TestSnapshotSaysWhatPeopleAsk(t *testing.T) {
 	if got := s.pool.Snapshot(s.now); !slices.Equal(got, want) {
 		t.Errorf("\n got %+v\nwant %+v", got, want)
 	}
+}
+
+// verdict is that of a check which only passes or fails.
+func verdict(passed bool) Verdict {
+	if passed {
+		return VerdictGood
+	}
+	return VerdictFailed
 }

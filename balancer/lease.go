@@ -19,9 +19,14 @@ func (l *Lease) Held() bool { return l.backend != nil }
 // Backend returns the backend that was chosen; nil if the lease is empty.
 func (l *Lease) Backend() *Backend { return l.backend }
 
-// Established says that the relay greeted well: good evidence about its health. The slot stays taken. Only the first
-// call of a lease counts. It waits for no lock.
-func (l *Lease) Established(time.Time) {
+// Patience is how long this relay's greeting may take, from the connection on, before a second relay is asked beside
+// it; 0: as long as it takes. It waits for no lock.
+func (l *Lease) Patience() time.Duration { return 0 }
+
+// Established says that the relay greeted well, and how long that took from the connection on: good evidence about its
+// health, and what its habit is known from. The slot stays taken. Only the first call of a lease counts. It waits for no
+// lock.
+func (l *Lease) Established(_ time.Time, greeting time.Duration) {
 	if !l.Held() || l.greeted {
 		return
 	}

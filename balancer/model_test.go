@@ -203,7 +203,7 @@ func (m *machine) establish(t *rapid.T) {
 	if l.Held() && !l.greeted {
 		m.model.succeed(l.Backend().Index(), true)
 	}
-	l.Established(time.Time{})
+	l.Established(time.Time{}, 0)
 }
 
 // Leases that were ended stay in m.leases: ending them again must change nothing.
@@ -237,7 +237,7 @@ func (m *machine) report(index int, ok bool) {
 	} else {
 		m.model.fail(index, false)
 	}
-	m.pool.Probe(time.Time{}, index, ok, "refused")
+	m.pool.Probe(time.Time{}, index, verdict(ok), "refused")
 }
 
 // quiet is an hour of short sessions, one at a time: the virtual time moves on, while those that are full, down or tried stay

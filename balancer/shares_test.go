@@ -118,7 +118,7 @@ func TestFailingRelayIsAskedOnlyInItsTurn(t *testing.T) {
 		if err != nil || lease.Backend().Name() != "good" {
 			t.Fatalf("session without the good relay: %v, %v", lease.Backend(), err)
 		}
-		lease.Established(time.Time{})
+		lease.Established(time.Time{}, 0)
 		lease.Release(time.Time{})
 	}
 	// 400 attempts at the good one, so by the weights 133 at the bad one.

@@ -108,13 +108,13 @@ func TestFullRelayIsNotPaidBackWithABurst(t *testing.T) {
 func TestRelayThatComesBackIsOwedNothing(t *testing.T) {
 	p := poolOf(t, 1, 1)
 	for range 3 {
-		p.Probe(time.Time{}, 0, false, "refused")
+		p.Probe(time.Time{}, 0, VerdictFailed, "refused")
 	}
 	if other := sum(oneAtATime(t, p, 1000)); other != 1000 {
 		t.Fatalf("%d of 1000 sessions went to the relay that is up", other)
 	}
 	for range 2 {
-		p.Probe(time.Time{}, 0, true, "")
+		p.Probe(time.Time{}, 0, VerdictGood, "")
 	}
 	if other := sum(oneAtATime(t, p, 10)); other < 4 || other > 6 {
 		t.Errorf("after the return the other relay gets %d of 10, want half", other)
@@ -128,8 +128,8 @@ func TestRelayThatGoesDownAndUpLosesNoChargeEither(t *testing.T) {
 	steady := 0
 	for range 1000 {
 		steady += sum(oneAtATime(t, p, 1))
-		p.Probe(time.Time{}, 0, false, "refused")
-		p.Probe(time.Time{}, 0, true, "")
+		p.Probe(time.Time{}, 0, VerdictFailed, "refused")
+		p.Probe(time.Time{}, 0, VerdictGood, "")
 	}
 	if steady < 499 || steady > 501 {
 		t.Errorf("the steady relay gets %d of 1000, want half: flapping must be no way to more sessions", steady)

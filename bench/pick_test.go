@@ -54,7 +54,7 @@ func (m *mailServer) session(tb testing.TB, pool *balancer.Pool, now time.Time) 
 	if err != nil {
 		tb.Error(err)
 	}
-	lease.Established(now)
+	lease.Established(now, 0)
 	m.running[m.oldest] = lease
 	m.oldest = (m.oldest + 1) % len(m.running)
 }

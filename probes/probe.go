@@ -140,6 +140,10 @@ type Result struct {
 	Dialogue []Line
 }
 
+// Busy says that the relay answered 421: it is alive and takes no sessions for
+// now (RFC 5321, section 3.8).
+func (r *Result) Busy() bool { return !r.OK && !r.Inconclusive && r.Code == 421 }
+
 // Reason says in one short line, for people, why the check failed: "connect:
 // refused", "greeting: 421 4.3.2 try later". When OK it is "ok", with the Note.
 func (r Result) Reason() string {

@@ -197,7 +197,7 @@ func (l *loop) failed(s *session, outcome balancer.Outcome, reply string) {
 // establish joins client and relay: what the relay has said so far goes to the
 // client, and from here on bytes move both ways.
 func (l *loop) establish(s *session, greeting []byte) {
-	s.lease.Established(l.now)
+	s.lease.Established(l.now, time.Duration(s.greeting))
 	s.served = s.lease.Backend()
 	s.state = stateRelaying
 	s.lastMove = l.ns

@@ -175,7 +175,7 @@ func TestReasonsWithoutARelayAreTold(t *testing.T) {
 			r.listener().Pool.Balancer = b
 			r.run()
 			if test.down {
-				b.Probe(time.Now(), 0, false, "test")
+				b.Probe(time.Now(), 0, balancer.VerdictFailed, "test")
 			}
 			lease, _ := b.Acquire(time.Now(), nil) // fills the one that has room for one
 			defer lease.Release(time.Now())

@@ -180,7 +180,11 @@ func (d *day) probe(index int) {
 // probed reports a check, and plans the next one.
 func (d *day) probed(index int, passed bool) {
 	d.checks++
-	d.pool.Probe(d.now(), index, passed, "failed")
+	verdict := balancer.VerdictGood
+	if !passed {
+		verdict = balancer.VerdictFailed
+	}
+	d.pool.Probe(d.now(), index, verdict, "failed")
 	w := &d.watches[index]
 	settled := w.result(d.at, passed)
 	if settled && !d.everyProbe {

@@ -121,7 +121,7 @@ func (f *failures) count(err error) {
 // greeted lets the session run.
 func (d *day) greeted(who, index int) {
 	s := &d.sessions[who]
-	s.lease.Established(d.now())
+	s.lease.Established(d.now(), 0)
 	p, tier := d.cfg.phaseAt(d.at), d.ledger.tier[index]
 	d.result.sessions[p]++
 	d.ledger.session(p, d.at, index, s.length)

@@ -74,7 +74,7 @@ func buildPool(ctx context.Context, cfg *config.Pool, resolve lookup, onChange f
 	r.checks = &probes.Scheduler{
 		Check: check(cfg.Probe.Type), Interval: cfg.Probe.Interval, FastInterval: cfg.Probe.FastInterval,
 		Report: func(t probes.Target, res probes.Result) {
-			pool.Probe(time.Now(), r.index[t.Name], res.OK, res.Reason())
+			pool.Probe(time.Now(), r.index[t.Name], verdict(&res), res.Reason())
 		},
 	}
 	if err := r.checks.Set(r.targets...); err != nil {
@@ -144,6 +144,18 @@ func check(kind config.ProbeType) probes.Func {
 		return probes.SMTP
 	}
 	return probes.TCP
+}
+
+// verdict is what a check's result means to the balancer.
+func verdict(r *probes.Result) balancer.Verdict {
+	switch {
+	case r.OK:
+		return balancer.VerdictGood
+	case r.Busy():
+		return balancer.VerdictBusy
+	default:
+		return balancer.VerdictFailed
+	}
 }
 
 func timeouts(t config.Timeouts) proxy.Timeouts {
