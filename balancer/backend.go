@@ -1,6 +1,9 @@
 package balancer
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Backend is who a relay is: the part of it that never changes. It may be kept, compared and read from anywhere without
 // a lock.
@@ -30,10 +33,15 @@ type slot struct {
 
 	// Set once by New.
 	tier        *tier
-	place       int     // in its tier
-	weight      int64   // its part of the tier's sessions
-	stride      float64 // 1/weight: virtual time that one session takes
-	maxSessions int64   // 0: no limit
+	place       int   // in its tier
+	weight      int64 // its part of the tier's sessions
+	maxSessions int64 // 0: no limit
+
+	// Its part of the tier's sessions at the moment: less than the weight in a slow start.
+	part     float64   // of its weight, up to 1
+	share    int64     // that much, in units
+	stride   float64   // unit/share: virtual time that one session takes
+	slowFrom time.Time // when a slow start began; zero: there is none
 
 	// For the choice.
 	active int64   // sessions that hold a slot
@@ -42,6 +50,7 @@ type slot struct {
 	asked  bool    // set aside for the choice at hand, because the session has tried it
 
 	health
+	habit habit
 
 	// Totals.
 	picks       uint64

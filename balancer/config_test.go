@@ -57,7 +57,7 @@ func TestWordsAreTheOperators(t *testing.T) {
 			t.Errorf("outcome %d: %q, want %q", i, got, word)
 		}
 	}
-	for i, word := range []string{"up", "down", "unknown"} {
+	for i, word := range []string{"up", "busy", "draining", "ejected", "down", "disabled", "unknown"} {
 		if got := State(i).String(); got != word {
 			t.Errorf("state %d: %q, want %q", i, got, word)
 		}

@@ -74,6 +74,6 @@ func ExamplePool_Probe() {
 		pool.Probe(time.Now(), 1, v, "connection refused")
 	}
 	// Output:
-	// outbound: relay-b is down: 3 failures in a row, last: probe connection refused
-	// outbound: relay-b is up: 2 good probes in a row
+	// outbound: relay-b is down: 3 failed checks in a row, last: connection refused
+	// outbound: relay-b is up: 2 good checks in a row
 }

@@ -1,61 +1,34 @@
 package balancer
 
 import (
-	"fmt"
 	"sync/atomic"
 	"time"
 )
-
-// State is whether a backend may be given sessions.
-type State uint8
-
-// The states of a backend.
-const (
-	Up State = iota
-	Down
-)
-
-// String returns "up" or "down".
-func (s State) String() string {
-	switch s {
-	case Up:
-		return "up"
-	case Down:
-		return "down"
-	}
-	return "unknown"
-}
 
 // Change is a backend's step from one state to another.
 type Change struct {
 	Time          time.Time
 	Pool, Backend string
 	From, To      State
-	Reason        string // for people: "3 failures in a row, last: live greeting_4xx"
+	Reason        string    // for people: "3 failed sessions in a row, last: greeting_4xx"
+	Until         time.Time // when the new state ends by itself; zero: it does not
 }
 
-// health is the evidence about one backend. While it is up, badProbes counts the failed probes since the last good one
-// and badLive the failed attempts of sessions since the last good probe or good greeting; while it is down, good counts
-// the good probes since the last bad one. What does not apply is 0.
-//
-// A relay that greets sessions does not make up for its failed probes: under load it would for ever, and a relay whose
-// probe fails on purpose, to take it out, would never be out.
+// health is a backend's state and the evidence for the next one. The two kinds of evidence are kept apart: a relay that
+// greets sessions does not make up for its failed checks (under load it would for ever, and one whose check fails on
+// purpose, to take it out, would never be out), and one whose checks are good does not make up for sessions that fail.
 type health struct {
-	state     State
-	good      int
-	badProbes int
-	badLive   atomic.Int64 // added to under the lock; a good greeting clears it without
-	reason    string
-	since     time.Time // zero: since the pool was made
-}
+	state  State
+	reason string
+	since  time.Time // zero: since the pool was made
+	until  time.Time // when the state ends by itself; zero: it does not
 
-// bad is the run of failures that counts against a backend.
-func (h *health) bad() int { return h.badProbes + int(h.badLive.Load()) }
+	good      int          // good checks in a row, while it is down
+	badProbes int          // failed checks in a row
+	badLive   atomic.Int64 // failed attempts of sessions in a row; added to under the lock, a good greeting clears it without
 
-// forgive starts the run anew.
-func (h *health) forgive() {
-	h.badProbes = 0
-	h.badLive.Store(0)
+	ejections   int       // in a row, for the next one's length
+	lastEjected time.Time // the end of the last one
 }
 
 // Verdict is what an active check says of a backend.
@@ -65,116 +38,94 @@ type Verdict uint8
 const (
 	VerdictGood   Verdict = iota // it would take a session
 	VerdictFailed                // refused, silent, greeted 5xx, or the like
-	VerdictBusy                  // greeted 421: alive, but no sessions now (RFC 5321, section 3.8)
+	VerdictBusy                  // answered 421: alive, but no sessions now (RFC 5321, section 3.8)
 )
 
 // Probe takes in the verdict of an active check of a backend, named by its index; reason says in a few words why it
 // was not good. An index that does not exist is ignored.
 func (p *Pool) Probe(now time.Time, index int, v Verdict, reason string) {
-	ok := v == VerdictGood
 	if index < 0 || index >= len(p.slots) {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s := &p.slots[index]; ok {
-		p.passedProbe(now, s)
-	} else {
-		p.failedProbe(now, s, reason)
+	p.advance(now)
+	s := &p.slots[index]
+	switch v {
+	case VerdictGood:
+		s.badProbes = 0
+		s.good++
+		p.fire(now, s, probeGood, cause{s.good, "good check", ""})
+	case VerdictBusy:
+		s.badProbes, s.good = 0, 0
+		p.fire(now, s, probeBusy, cause{1, "check", reasonOr(reason, "421")})
+	default:
+		s.good = 0
+		s.badProbes++
+		p.fire(now, s, probeFailed, cause{s.badProbes, "failed check", reasonOr(reason, "no reason given")})
 	}
+	p.settle(now)
 	p.notify()
 }
 
-func (p *Pool) passedProbe(now time.Time, s *slot) {
-	s.forgive()
-	if s.state == Up {
-		return
-	}
-	s.good++
-	if s.good >= p.rise {
-		p.turn(now, s, Up, inARow(s.good, "good probe"))
-	}
-}
-
-func (p *Pool) failedProbe(now time.Time, s *slot, reason string) {
-	s.good = 0
-	if s.state == Down {
-		return
-	}
-	s.badProbes++
-	if s.bad() >= p.fall {
-		if reason == "" {
-			reason = "failed"
-		}
-		p.turn(now, s, Down, inARow(s.bad(), "failure")+", last: probe "+reason)
-	}
-}
-
-// failedLive takes in a session's failed attempt. While down it says nothing new: the attempt began before.
+// failedLive takes in a session's failed attempt. In a state other than Up it says nothing new: the attempt began before.
 func (p *Pool) failedLive(now time.Time, s *slot, outcome Outcome) {
-	if s.state == Down {
+	if s.state != Up {
 		return
 	}
-	s.badLive.Add(1)
-	// For the last one that is up the count only goes on: a failed probe can confirm it, or the next failure once another
-	// is up again.
-	last := p.usable == 1
-	if s.bad() >= p.fall && !last {
-		p.turn(now, s, Down, inARow(s.bad(), "failure")+", last: live "+outcome.String())
+	bad := s.badLive.Add(1)
+	p.fire(now, s, liveFailed, cause{int(bad), "failed session", outcome.String()})
+	p.settle(now)
+}
+
+// Doubtful reports whether the state of a backend, named by its index, may change with the next checks: they should come
+// soon. An index that does not exist is in no doubt.
+func (p *Pool) Doubtful(index int) bool {
+	if index < 0 || index >= len(p.slots) {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := &p.slots[index]
+	switch s.state {
+	case Up:
+		return s.badProbes > 0 || s.badLive.Load() > 0
+	case Busy, Ejected:
+		return true
+	case Down:
+		return s.good > 0
+	default:
+		return false
 	}
 }
 
-// turn puts a backend into another state. One that comes up is owed nothing for the time it was down.
-func (p *Pool) turn(now time.Time, s *slot, to State, reason string) {
-	s.delist()
-	if p.onChange != nil {
-		p.changes = append(p.changes, Change{
-			Time: now, Pool: p.name, Backend: s.id.name, From: s.state, To: to, Reason: reason,
-		})
-	}
-	if s.usable() {
-		p.usable--
-	}
-	s.state, s.reason, s.since = to, reason, now
-	s.good = 0
-	s.forgive()
-	if s.usable() {
-		p.usable++
-	}
-	if to == Up {
-		s.pass = max(s.pass, s.tier.vtime)
-	}
-	s.enlist()
+// Drain gives a backend, named by its index, no new sessions until Enable. It reports whether there is such a backend.
+func (p *Pool) Drain(now time.Time, index int) bool { return p.order(now, index, drain, "drained") }
+
+// Disable does as Drain, and says that the backend need not be checked either.
+func (p *Pool) Disable(now time.Time, index int) bool {
+	return p.order(now, index, disable, "disabled")
 }
 
-// notify tells onChange what has changed. It is called with the lock held, and lets it go while it tells. Whoever comes
-// while another goroutine is telling leaves its changes to that one: so they are told one at a time and in order, and
-// onChange may itself call the pool.
-func (p *Pool) notify() {
-	if len(p.changes) == 0 || p.notifying {
-		return
+// Enable undoes Drain and Disable. It reports whether there is such a backend.
+func (p *Pool) Enable(now time.Time, index int) bool { return p.order(now, index, enable, "enabled") }
+
+func (p *Pool) order(now time.Time, index int, on event, reason string) bool {
+	if index < 0 || index >= len(p.slots) {
+		return false
 	}
-	p.notifying = true
-	defer func() { p.notifying = false }()
-	for len(p.changes) > 0 {
-		changes := p.changes
-		p.changes = nil
-		p.tell(changes)
-	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.advance(now)
+	p.fire(now, &p.slots[index], on, cause{what: reason})
+	p.settle(now)
+	p.notify()
+	return true
 }
 
-// tell calls onChange with the lock let go, and takes it again even if onChange panics.
-func (p *Pool) tell(changes []Change) {
-	p.mu.Unlock()
-	defer p.mu.Lock()
-	for _, c := range changes {
-		p.onChange(c)
+func reasonOr(reason, otherwise string) string {
+	if reason == "" {
+		return otherwise
 	}
-}
-
-func inARow(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss in a row", n, what)
+	return reason
 }

@@ -11,6 +11,7 @@ type Lease struct {
 	pool    *Pool
 	backend *Backend
 	greeted bool
+	warm    bool
 }
 
 // Held reports whether the lease holds a slot.
@@ -19,22 +20,43 @@ func (l *Lease) Held() bool { return l.backend != nil }
 // Backend returns the backend that was chosen; nil if the lease is empty.
 func (l *Lease) Backend() *Backend { return l.backend }
 
+// Warm reports whether the session was given to the next tier down to keep it warm.
+func (l *Lease) Warm() bool { return l.warm }
+
 // Patience is how long this relay's greeting may take, from the connection on, before a second relay is asked beside
 // it; 0: as long as it takes. It waits for no lock.
-func (l *Lease) Patience() time.Duration { return 0 }
+func (l *Lease) Patience() time.Duration {
+	if !l.Held() {
+		return 0
+	}
+	switch hedge := l.pool.hedge; {
+	case hedge < 0:
+		return 0
+	case hedge > 0:
+		return hedge
+	}
+	return l.pool.slots[l.backend.index].habit.patience()
+}
 
 // Established says that the relay greeted well, and how long that took from the connection on: good evidence about its
 // health, and what its habit is known from. The slot stays taken. Only the first call of a lease counts. It waits for no
 // lock.
-func (l *Lease) Established(_ time.Time, greeting time.Duration) {
+func (l *Lease) Established(now time.Time, greeting time.Duration) {
 	if !l.Held() || l.greeted {
 		return
 	}
 	l.greeted = true
 	s := &l.pool.slots[l.backend.index]
 	s.established.Add(1)
+	s.tier.used(now)
+	if l.warm {
+		l.pool.warm.total.Add(1)
+	}
+	if greeting > 0 {
+		s.habit.add(greeting)
+	}
 	if s.badLive.Load() != 0 {
-		s.badLive.Store(0) // but no count of good probes: if it is down, this attempt began before
+		s.badLive.Store(0) // but nothing more: if it is not up, this attempt began before
 	}
 }
 
@@ -48,15 +70,31 @@ func (l *Lease) Fail(now time.Time, outcome Outcome) {
 	if !l.Held() {
 		return
 	}
-	p := l.pool
-	s := &p.slots[l.backend.index]
+	ended := *l
 	*l = Lease{}
+	p, s := ended.pool, &ended.pool.slots[ended.backend.index]
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.discharge()
+	p.advance(now)
+	p.giveBack(s, &ended)
 	s.failures++
 	p.failedLive(now, s, outcome)
 	p.notify()
+	p.mu.Unlock()
+	if p.onFailure != nil {
+		p.onFailure(s.id, outcome)
+	}
+}
+
+// giveBack takes a session off its backend. One that was to keep the standby warm and did not reach it is owed still.
+func (p *Pool) giveBack(s *slot, l *Lease) {
+	s.discharge()
+	if !l.warm {
+		return
+	}
+	p.warm.active--
+	if !l.greeted {
+		p.warm.refund()
+	}
 }
 
 // Release says that the session is over, or that the attempt was given up through no fault of the relay. The slot is
@@ -65,10 +103,10 @@ func (l *Lease) Release(time.Time) {
 	if !l.Held() {
 		return
 	}
-	p := l.pool
-	s := &p.slots[l.backend.index]
+	ended := *l
 	*l = Lease{}
+	p := ended.pool
 	p.lock()
-	s.discharge()
+	p.giveBack(&p.slots[ended.backend.index], &ended)
 	p.mu.Unlock()
 }

@@ -3,6 +3,7 @@ package balancer
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -14,20 +15,21 @@ import (
 type model struct {
 	backends []modelBackend
 	vtime    map[int]float64 // by priority
-	rise     int
-	fall     int
+	active   int             // the tier in use, by priority
+
+	rise, fall, failures, minHealthy int
 }
 
 type modelBackend struct {
 	weight, priority, max int
 
-	down                     bool
+	state                    State
 	badProbes, badLive, good int
 	active                   int
 	pass                     float64
 }
 
-func (b modelBackend) usable() bool { return !b.down && b.weight > 0 }
+func (b modelBackend) usable() bool { return b.state == Up && b.weight > 0 }
 
 func (m *model) usable() (all []int) {
 	for i, b := range m.backends {
@@ -54,10 +56,7 @@ func (m *model) pick(tried []int) (int, error) {
 	if len(room) == 0 {
 		return -1, ErrFull
 	}
-	priority := m.backends[room[0]].priority
-	for _, i := range room {
-		priority = min(priority, m.backends[i].priority)
-	}
+	priority := m.tierFor(room, tried)
 	pickable := slices.DeleteFunc(room, func(i int) bool { return m.backends[i].priority != priority })
 	weight, running := 0, 0
 	for _, i := range pickable {
@@ -87,40 +86,120 @@ func (m *model) charge(i int) {
 	m.vtime[b.priority] = max(m.vtime[b.priority], start)
 }
 
-func (m *model) fail(i int, live bool) {
-	b := &m.backends[i]
-	if b.down {
-		if !live {
-			b.good = 0
+// tierFor returns the priority of the tier that serves, of those that have room: the one in use, the ones below it, then those
+// above from the nearest on; but those that the session asked three relays of come last.
+func (m *model) tierFor(room, tried []int) int {
+	order := slices.SortedFunc(maps.Keys(m.vtime), func(a, b int) int {
+		above := func(p int) bool { return p < m.active }
+		switch {
+		case above(a) && above(b):
+			return b - a
+		case above(a) != above(b) && above(a):
+			return 1
+		case above(a) != above(b):
+			return -1
 		}
-		return
+		return a - b
+	})
+	asked := map[int]int{}
+	for i, b := range m.backends {
+		if slices.Contains(tried, i) {
+			asked[b.priority]++
+		}
 	}
-	if live {
-		b.badLive++
-	} else {
-		b.badProbes++
+	last := -1
+	for _, priority := range order {
+		if !slices.ContainsFunc(room, func(i int) bool { return m.backends[i].priority == priority }) {
+			continue
+		}
+		if asked[priority] < 3 {
+			return priority
+		}
+		if last < 0 {
+			last = priority
+		}
 	}
-	last := live && slices.Equal(m.usable(), []int{i})
-	if b.badProbes+b.badLive >= m.fall && !last {
-		b.down, b.good, b.badProbes, b.badLive = true, 0, 0, 0
+	return last
+}
+
+// settle is what follows a change: ejected ones come back if nobody is left, and the tier in use is the first usable one,
+// else the first with anybody, else the same. (Without a failback delay it is the first one at any moment.)
+func (m *model) settle() {
+	if len(m.usable()) == 0 {
+		for i := range m.backends {
+			if b := &m.backends[i]; b.weight > 0 && (b.state == Ejected || b.state == Busy) {
+				m.up(i)
+			}
+		}
+	}
+	healthy, size := map[int]int{}, map[int]int{}
+	for _, b := range m.backends {
+		if b.weight > 0 {
+			size[b.priority]++
+		}
+		if b.usable() {
+			healthy[b.priority]++
+		}
+	}
+	priorities := slices.Sorted(maps.Keys(m.vtime))
+	for _, p := range priorities {
+		if healthy[p] >= max(1, min(m.minHealthy, size[p])) {
+			m.active = p
+			return
+		}
+	}
+	for _, p := range priorities {
+		if healthy[p] > 0 {
+			m.active = p
+			return
+		}
 	}
 }
 
-func (m *model) succeed(i int, live bool) {
+func (m *model) up(i int) {
 	b := &m.backends[i]
-	b.badLive = 0
-	if live {
+	b.state, b.good, b.badLive = Up, 0, 0
+	b.pass = max(b.pass, m.vtime[b.priority])
+}
+
+func (m *model) othersUp(i int) bool {
+	return len(slices.DeleteFunc(m.usable(), func(u int) bool { return u == i })) > 0
+}
+
+func (m *model) fail(i int) {
+	b := &m.backends[i]
+	if b.state != Up {
 		return
 	}
-	b.badProbes = 0
-	if !b.down {
-		return
+	b.badLive++
+	if b.badLive >= m.failures && m.othersUp(i) {
+		b.state, b.good = Ejected, 0
+		m.settle()
 	}
-	b.good++
-	if b.good >= m.rise {
-		b.down = false
-		b.pass = max(b.pass, m.vtime[b.priority])
+}
+
+func (m *model) probe(i int, v Verdict) {
+	b := &m.backends[i]
+	switch v {
+	case VerdictGood:
+		b.badProbes = 0
+		b.good++
+		if b.state == Busy || b.state == Down && b.good >= m.rise {
+			m.up(i)
+		}
+	case VerdictBusy:
+		b.badProbes, b.good = 0, 0
+		if b.state == Up && m.othersUp(i) {
+			b.state = Busy
+		}
+	default:
+		b.good = 0
+		b.badProbes++
+		if b.badProbes >= m.fall && b.state <= Ejected {
+			b.state = Down
+		}
 	}
+	m.settle()
 }
 
 // machine drives a Pool and the model with the same events.
@@ -137,8 +216,13 @@ func newMachine(t *rapid.T, newOrder func(size int) order) *machine {
 		Name: "outbound",
 		Rise: rapid.IntRange(1, 3).Draw(t, "rise"),
 		Fall: rapid.IntRange(1, 3).Draw(t, "fall"),
+
+		Failures:   rapid.IntRange(1, 3).Draw(t, "failures"),
+		MinHealthy: rapid.IntRange(0, 3).Draw(t, "min healthy"),
 	}
-	m.model = model{vtime: map[int]float64{}, rise: cfg.Rise, fall: cfg.Fall}
+	m.model = model{
+		vtime: map[int]float64{}, rise: cfg.Rise, fall: cfg.Fall, failures: cfg.Failures, minHealthy: cfg.MinHealthy,
+	}
 	for i := range rapid.IntRange(1, 12).Draw(t, "backends") {
 		b := BackendConfig{
 			Name:        fmt.Sprintf("relay-%d", i),
@@ -149,7 +233,10 @@ func newMachine(t *rapid.T, newOrder func(size int) order) *machine {
 		cfg.Backends = append(cfg.Backends, b)
 		m.model.backends = append(m.model.backends,
 			modelBackend{weight: b.Weight, priority: b.Priority, max: b.MaxSessions})
+		m.model.vtime[b.Priority] = 0
 	}
+	m.model.active = slices.Min(slices.Collect(maps.Keys(m.model.vtime)))
+	m.model.settle()
 	m.heard = make([]State, len(cfg.Backends))
 	cfg.OnChange = func(c Change) {
 		index := slices.IndexFunc(cfg.Backends, func(b BackendConfig) bool { return b.Name == c.Backend })
@@ -201,7 +288,7 @@ func (m *machine) acquire(t *rapid.T) {
 func (m *machine) establish(t *rapid.T) {
 	l := m.lease(t)
 	if l.Held() && !l.greeted {
-		m.model.succeed(l.Backend().Index(), true)
+		m.model.backends[l.Backend().Index()].badLive = 0
 	}
 	l.Established(time.Time{}, 0)
 }
@@ -213,7 +300,7 @@ func (m *machine) fail(t *rapid.T) {
 	if l.Held() {
 		m.model.backends[l.Backend().Index()].active--
 		if outcome != OK {
-			m.model.fail(l.Backend().Index(), true)
+			m.model.fail(l.Backend().Index())
 		}
 	}
 	l.Fail(time.Time{}, outcome)
@@ -228,16 +315,12 @@ func (m *machine) release(t *rapid.T) {
 }
 
 func (m *machine) probe(t *rapid.T) {
-	m.report(m.index(t), rapid.Bool().Draw(t, "ok"))
+	m.report(m.index(t), rapid.SampledFrom([]Verdict{VerdictGood, VerdictFailed, VerdictBusy}).Draw(t, "verdict"))
 }
 
-func (m *machine) report(index int, ok bool) {
-	if ok {
-		m.model.succeed(index, false)
-	} else {
-		m.model.fail(index, false)
-	}
-	m.pool.Probe(time.Time{}, index, verdict(ok), "refused")
+func (m *machine) report(index int, v Verdict) {
+	m.model.probe(index, v)
+	m.pool.Probe(time.Time{}, index, v, "refused")
 }
 
 // quiet is an hour of short sessions, one at a time: the virtual time moves on, while those that are full, down or tried stay
@@ -263,9 +346,9 @@ func (m *machine) quiet(t *rapid.T) {
 
 // outage is probes that agree until they are believed.
 func (m *machine) outage(t *rapid.T) {
-	index, ok := m.index(t), rapid.Bool().Draw(t, "over")
+	index, v := m.index(t), verdict(rapid.Bool().Draw(t, "over"))
 	for range 3 {
-		m.report(index, ok)
+		m.report(index, v)
 	}
 }
 
@@ -275,8 +358,13 @@ func (m *machine) check(t *rapid.T) {
 		if s.Active != b.active || s.Active < 0 || b.max > 0 && s.Active > b.max {
 			t.Fatalf("%s holds %d sessions, want %d of %d", s.Name, s.Active, b.active, b.max)
 		}
-		if (s.State == Down) != b.down || s.State != m.heard[i] {
-			t.Fatalf("%s is %v, told %v, want down: %v", s.Name, s.State, m.heard[i], b.down)
+		if s.State != b.state || s.State != m.heard[i] {
+			t.Fatalf("%s is %v, told %v, want %v", s.Name, s.State, m.heard[i], b.state)
+		}
+	}
+	for _, tier := range m.pool.Tiers(time.Time{}) {
+		if tier.Active != (tier.Priority == m.model.active) {
+			t.Fatalf("tier %d in use: %v, want %d", tier.Priority, tier.Active, m.model.active)
 		}
 	}
 	checkTiers(t, m.pool)

@@ -1,41 +1,94 @@
 package balancer
 
+import "time"
+
 // lag is how many of its own sessions a backend may be owed at most when the quota, max_sessions or a retry kept it from
 // its turn. Enough to make up for the ups and downs of ordinary traffic, so that shares stay exact; little enough that
 // a relay that was slow or full for an hour is not paid back for the hour.
 const lag = 16
 
+// triesPerTier is how many relays of a tier one session asks before it goes on to the next tier: a site that is dead, but
+// not yet known to be, must not cost its clients as many timeouts as it has relays.
+const triesPerTier = 3
+
 // pick chooses a backend that the session has not tried, and counts the session on it. The errors are Acquire's.
-func (p *Pool) pick(tried []int) (*Backend, error) {
+func (p *Pool) pick(now time.Time, tried []int) (Lease, error) {
+	if len(tried) == 0 {
+		return p.pickFirst(now)
+	}
 	asked := p.setAside(tried)
 	s := p.choose()
 	if s != nil {
 		s.charge()
 	}
 	p.putBack(tried)
+	return p.leaseOn(s, asked)
+}
+
+// pickFirst is pick for a new session: it may be one that keeps the standby warm, or one too many for a tier that has just
+// taken over.
+func (p *Pool) pickFirst(now time.Time) (Lease, error) {
+	if p.warm.wanted(now) {
+		if s := p.tiers[p.warm.tier].choose(p); s != nil {
+			p.warm.give(now)
+			s.charge()
+			return Lease{pool: p, backend: s.id, warm: true}, nil
+		}
+	}
+	s := p.choose()
+	if s != nil && s.tier == &p.tiers[p.active] && !p.admits(now) {
+		return Lease{}, ErrRamp
+	}
+	if s != nil {
+		s.charge()
+	}
+	return p.leaseOn(s, 0)
+}
+
+// leaseOn makes the lease on s, or says why there is none; asked is how many usable ones the session has tried.
+func (p *Pool) leaseOn(s *slot, asked int) (Lease, error) {
 	switch {
 	case s != nil:
-		return s.id, nil
+		return Lease{pool: p, backend: s.id}, nil
 	case p.usable == 0:
-		return nil, ErrDown
+		return Lease{}, ErrDown
 	case asked == p.usable:
-		return nil, ErrTried
+		return Lease{}, ErrTried
 	default:
-		return nil, ErrFull
+		return Lease{}, ErrFull
 	}
 }
 
-// choose returns the backend that the rule picks: of the first tier that has somebody, the smallest tag among those below
-// their fair part of the running sessions. It is nil if no tier has anybody.
+// choose returns the backend that the rule picks: of the tier in use, or where that has nobody left for the session, of
+// the next one down, or where those have nobody either, of one above, which is not to be used yet. A tier of which the session
+// has asked enough comes last. It is nil if no tier has anybody.
 func (p *Pool) choose() *slot {
-	for i := range p.tiers {
+	var last *slot
+	for n := range p.tiers {
+		i := p.active + n
+		if i >= len(p.tiers) {
+			i = len(p.tiers) - 1 - n // the ones above, nearest first
+		}
 		t := &p.tiers[i]
-		if t.listed > 0 {
-			// There is one: were every load at or above (active+1)/weight, the loads would sum to more than active.
-			return &p.slots[t.members[t.order.first(load{t.active + 1, t.weight})]]
+		s := t.choose(p)
+		if s != nil && t.asked < triesPerTier {
+			return s
+		}
+		if last == nil {
+			last = s
 		}
 	}
-	return nil
+	return last
+}
+
+// choose returns the smallest tag among those of a tier that are below their fair part of its running sessions; nil if none of
+// its backends can be picked.
+func (t *tier) choose(p *Pool) *slot {
+	if t.listed == 0 {
+		return nil
+	}
+	// There is one: were every load at or above (active+1)/weight, the loads would sum to more than active.
+	return &p.slots[t.members[t.order.first(load{t.active + 1, t.weight})]]
 }
 
 // charge gives the backend a session: a slot, and the virtual time that it costs.
@@ -59,7 +112,7 @@ func (s *slot) discharge() {
 	}
 	t := s.tier
 	t.active--
-	t.order.put(s.place, load{s.active, s.weight}, s.tag())
+	t.order.put(s.place, load{s.active, s.share}, s.tag())
 }
 
 // setAside takes the backends that a session has tried out of the choice, and returns how many of them are usable.
@@ -72,6 +125,7 @@ func (p *Pool) setAside(tried []int) (usable int) {
 		s := &p.slots[index]
 		s.delist()
 		s.asked = true
+		s.tier.asked++
 		if s.usable() {
 			usable++
 		}
@@ -86,6 +140,7 @@ func (p *Pool) putBack(tried []int) {
 			continue
 		}
 		p.slots[index].asked = false
+		p.slots[index].tier.asked--
 		p.slots[index].enlist()
 	}
 }

@@ -19,18 +19,34 @@ var (
 // Pool is a set of backends and the choice among them. New makes one; all its methods are safe for concurrent use.
 type Pool struct {
 	// Immutable.
-	name     string
-	rise     int
-	fall     int
-	onChange func(Change)
+	name string
+	settings
+	rules []rule
 
 	mu     sync.Mutex
-	slots  []slot // by index; the slice itself never changes
-	tiers  []tier // by priority
-	usable int    // backends that are up and have a weight
+	slots  []slot    // by index; the slice itself never changes
+	tiers  []tier    // by priority
+	usable int       // backends that are up and have a weight
+	active int       // the tier in use, by its index
+	warm   warming   // sessions for the next tier down
+	wake   time.Time // when advance has something to do; zero: never
 
-	changes   []Change // not yet told to onChange
-	notifying bool     // a goroutine is telling them
+	news    []func() // changes that nobody was told of yet
+	telling bool     // a goroutine is telling them
+}
+
+// settings are a Config's, with the defaults filled in.
+type settings struct {
+	rise, fall      int
+	failures        int64
+	eject, maxEject time.Duration
+	failbackDelay   time.Duration
+	slowStart       time.Duration
+	ramp            Ramp
+	hedge           time.Duration
+	onChange        func(Change)
+	onTierChange    func(TierChange)
+	onFailure       func(*Backend, Outcome)
 }
 
 // New makes a pool, every backend up and without sessions. The error names every mistake of cfg, not only the first.
@@ -43,9 +59,9 @@ func newPool(cfg Config, newOrder func(size int) order) (*Pool, error) {
 	}
 	p := &Pool{
 		name:     cfg.Name,
-		rise:     cfg.rise(),
-		fall:     cfg.fall(),
-		onChange: cfg.OnChange,
+		settings: cfg.settings(),
+		rules:    rules(),
+		warm:     warming{Warm: cfg.Warm},
 		slots:    make([]slot, len(cfg.Backends)),
 		tiers:    newTiers(cfg.Backends),
 	}
@@ -56,11 +72,17 @@ func newPool(cfg Config, newOrder func(size int) order) (*Pool, error) {
 		p.tiers[i].order = newOrder(len(p.tiers[i].members))
 	}
 	for i := range p.slots {
-		if p.slots[i].usable() {
+		if s := &p.slots[i]; s.usable() {
 			p.usable++
+			s.tier.healthy++
 		}
 		p.slots[i].enlist()
 	}
+	for i := range p.tiers {
+		p.tiers[i].minHealthy = max(min(cfg.MinHealthy, p.tiers[i].healthy), 1)
+	}
+	p.active = p.takeOver(time.Time{})
+	p.warm.tier = p.nextUsable(p.active)
 	return p, nil
 }
 
@@ -70,9 +92,7 @@ func (s *slot) join(t *tier, index int, c BackendConfig) {
 	s.tier, s.place = t, len(t.members)
 	t.members = append(t.members, index)
 	s.weight, s.maxSessions = int64(c.Weight), int64(c.MaxSessions)
-	if c.Weight > 0 {
-		s.stride = 1 / float64(c.Weight)
-	}
+	s.setPart(1)
 	s.reason = "up since the start"
 }
 
@@ -97,14 +117,15 @@ func (p *Pool) Len() int { return len(p.slots) }
 // indexes of the backends that this session has asked already: none of them is chosen again. The lease must be ended,
 // by Fail or Release.
 //
-// The error is ErrDown, ErrFull or ErrTried, and the lease then holds nothing. Acquire does not allocate and does not
-// keep tried.
-func (p *Pool) Acquire(_ time.Time, tried []int) (Lease, error) {
+// The error is ErrDown, ErrFull, ErrTried or ErrRamp, and the lease then holds nothing. Acquire does not keep tried, and
+// allocates only where a change is to be told.
+func (p *Pool) Acquire(now time.Time, tried []int) (Lease, error) {
 	p.lock()
-	backend, err := p.pick(tried)
-	p.mu.Unlock()
-	if err != nil {
-		return Lease{}, err
+	p.advance(now)
+	lease, err := p.pick(now, tried)
+	if len(p.news) > 0 {
+		p.notify()
 	}
-	return Lease{pool: p, backend: backend}, nil
+	p.mu.Unlock()
+	return lease, err
 }

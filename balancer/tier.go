@@ -1,8 +1,10 @@
 package balancer
 
 import (
-	"cmp"
 	"slices"
+	"sort"
+	"sync/atomic"
+	"time"
 )
 
 // tier is the backends of one priority. Its order and its sums hold exactly those that can be picked.
@@ -12,9 +14,31 @@ type tier struct {
 	order    order
 
 	listed int     // how many can be picked
-	weight int64   // sum of their weights
+	weight int64   // sum of their parts, in units
 	active int64   // sum of their running sessions
 	vtime  float64 // virtual time: the latest start of any session so far; never goes back
+	asked  int     // of its backends, how many the session at hand has tried
+
+	healthy     int       // backends that are up and have a weight
+	minHealthy  int       // so many make it usable
+	usableSince time.Time // when it came to have so many; zero: from the start
+	ramp        ramp
+	last        atomic.Int64 // when a session was last established, in ns since 1970; 0: never
+}
+
+// lastSession is when a session was last established on one of its backends, to the second; zero: never.
+func (t *tier) lastSession() time.Time {
+	if ns := t.last.Load(); ns != 0 {
+		return time.Unix(0, ns)
+	}
+	return time.Time{}
+}
+
+// used notes that a session was established. It waits for no lock, and writes once a second.
+func (t *tier) used(now time.Time) {
+	if ns := now.UnixNano(); ns-t.last.Load() >= int64(time.Second) {
+		t.last.Store(ns)
+	}
 }
 
 // newTiers returns one tier without members for each priority that occurs, first used first.
@@ -34,10 +58,7 @@ func newTiers(backends []BackendConfig) []tier {
 
 // tierOf returns the tier of a priority that occurs.
 func tierOf(tiers []tier, priority int) *tier {
-	i, _ := slices.BinarySearchFunc(tiers, priority, func(t tier, priority int) int {
-		return cmp.Compare(t.priority, priority)
-	})
-	return &tiers[i]
+	return &tiers[sort.Search(len(tiers), func(i int) bool { return tiers[i].priority >= priority })]
 }
 
 // enlist puts a backend into its tier's order if it can be picked and is not there.
@@ -48,9 +69,9 @@ func (s *slot) enlist() {
 	s.listed = true
 	t := s.tier
 	t.listed++
-	t.weight += s.weight
+	t.weight += s.share
 	t.active += s.active
-	t.order.put(s.place, load{s.active, s.weight}, s.tag())
+	t.order.put(s.place, load{s.active, s.share}, s.tag())
 }
 
 // delist takes a backend out of its tier's order if it is there. Whatever the order goes by (sessions, pass) or
@@ -63,7 +84,7 @@ func (s *slot) delist() {
 	s.listed = false
 	t := s.tier
 	t.listed--
-	t.weight -= s.weight
+	t.weight -= s.share
 	t.active -= s.active
 	t.order.drop(s.place)
 }

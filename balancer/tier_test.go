@@ -24,7 +24,7 @@ func checkTier(t failer, p *Pool, tier *tier) {
 	want := tier.pickable(p)
 	var weight, active int64
 	for _, s := range want {
-		weight += s.weight
+		weight += s.load.weight
 		active += s.sessions
 	}
 	if tier.listed != len(want) || tier.weight != weight || tier.active != active {
@@ -39,7 +39,7 @@ func (t *tier) pickable(p *Pool) reference {
 	all := reference{}
 	for place, index := range t.members {
 		if s := &p.slots[index]; s.pickable() {
-			all[place] = seat{load{s.active, s.weight}, s.tag()}
+			all[place] = seat{load{s.active, s.share}, s.tag()}
 		}
 	}
 	return all
