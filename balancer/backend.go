@@ -47,7 +47,8 @@ type slot struct {
 	active int64   // sessions that hold a slot
 	pass   float64 // virtual time at which its next session is due to start
 	listed bool    // it is in its tier's order
-	asked  bool    // set aside for the choice at hand, because the session has tried it
+	asked  bool    // set aside for the choice at hand
+	late   int     // sessions to which its greeting is late
 
 	health
 	habit habit

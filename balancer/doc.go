@@ -18,8 +18,8 @@
 //	lease.Established(time.Now())                 // it did: the session runs
 //	lease.Release(time.Now())                     // it is over
 //
-// Active checks report with [Pool.Probe]; people and metrics read [Pool.Snapshot]; [Config.OnChange] hears of every
-// backend that goes down or comes up.
+// Active checks report with [Pool.Probe]; people and metrics read [Pool.Snapshot] and [Pool.Tiers]; [Config.OnChange] hears of
+// every backend that changes its state, [Config.OnTierChange] of every failover.
 //
 // # The rule: smooth weighted shares under a least-connections quota
 //
@@ -67,19 +67,27 @@
 //
 // # Tiers
 //
-// Backends of the same Priority are a tier. The lowest one with a backend that is up and has a weight is used; while all
-// of those are full, or were asked by this session already, the next tier helps out, because the alternative is to
-// turn the client away. Shares hold within a tier.
+// Backends of the same Priority are a tier, and shares hold within a tier. One tier is in use (failover.go): it is left when
+// fewer than MinHealthy of its backends are up, and one that is to be used before it takes over again when it has been usable for
+// the whole FailbackDelay, so that a site that comes and goes does not drag the sessions along. While all backends of the tier
+// in use are full, or were asked by this session already, the next tier helps out, because the alternative is to turn the
+// client away; a session that has asked three relays of a tier goes on to the next one, too.
+//
+// The next tier down can be kept warm (warm.go): it is given an exact part of the new sessions, by error diffusion. And one that
+// was idle when it takes over can be given its sessions slowly (Ramp).
 //
 // # Health
 //
-// Every backend starts up: a session asks the next one when a relay does not answer, so optimism costs nothing. Fall
-// failures in a row take a backend down, failed probes and failed attempts of sessions counted together; a good probe
-// starts the count anew. A relay that greets a session well is forgiven its failed attempts, not its failed probes. Rise good probes in a row bring it back; sessions cannot, since none is
-// sent there. Failed attempts alone never take down the last backend of the pool that is up: it may be the clients that are
-// wrong, and asking it is no worse than not asking. A failed probe may.
+// Every backend starts up: a session asks the next one when a relay does not answer, so optimism costs nothing. From there
+// it goes by one state machine, which is a table (machine.go): failed checks take a backend down and good ones bring it back,
+// sessions that fail eject it for a time, and a 421 to a check keeps it busy. Checks and sessions are counted apart. The last
+// backend of the pool that is up is never ejected: it may be the clients that are wrong, and asking it is no worse than
+// not asking. A failed check may take it.
 //
-// A backend that is down keeps the count of the sessions that still run on it, and leases taken before stay valid.
+// A backend that is not up keeps the count of the sessions that still run on it, and leases taken before stay valid. One that
+// comes back begins with a tenth of its weight (slow.go).
+//
+// What a relay's greetings usually take is known here as well (habit.go), and with it when a second relay should be asked.
 //
 // # What it does not do
 //

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// ErrRamp: the tier in use was idle before the failover, and takes its sessions up slowly (Config.Ramp); this one is not
+// ErrRamp says that the tier in use was idle before the failover, and takes its sessions up slowly (Config.Ramp); this one is not
 // among those that it takes yet.
 var ErrRamp = errors.New("the standby takes its sessions up slowly")
 

@@ -281,7 +281,7 @@ func TestFailoverKeepsItsRulesUnderAnyFailures(t *testing.T) {
 				w.pool.Probe(w.now, rapid.IntRange(0, len(cfg.Backends)-1).Draw(t, "index"), v, "")
 			},
 			"session": func(t *rapid.T) { w.session(t) },
-			"end": func(t *rapid.T) {
+			"end": func(*rapid.T) {
 				for _, l := range w.leases {
 					l.Release(w.now)
 				}

@@ -127,6 +127,8 @@ func TestWhatMovesARelayFromStateToState(t *testing.T) {
 		{"after five good minutes it is the first again", two, "a:421 a:421 a:421 30s 5m a:421 a:421 a:421 30s",
 			[]string{aEjected, aOver, aEjected, aOver}},
 		{"good checks do not end an ejection", two, "a:421 a:421 a:421 a+ a+ a+", []string{aEjected}},
+		{"one whose check failed meanwhile is not trusted at its end", two, "a:421 a:421 a:421 a- 30s a+ a+",
+			[]string{aEjected, "a ejected->down: its time as ejected is over", aUp}},
 		{"checks take an ejected one down", two, "a:421 a:421 a:421 a- a- a- 60s",
 			[]string{aEjected, "a ejected->down: 3 failed checks in a row, last: refused"}},
 		{"sessions never take the last one", two, "a:421 a:421 a:421 b:421 b:421 b:421 b:421 b:421", []string{aEjected}},

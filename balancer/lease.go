@@ -12,6 +12,7 @@ type Lease struct {
 	backend *Backend
 	greeted bool
 	warm    bool
+	late    bool
 }
 
 // Held reports whether the lease holds a slot.
@@ -38,8 +39,21 @@ func (l *Lease) Patience() time.Duration {
 	return l.pool.slots[l.backend.index].habit.patience()
 }
 
-// Established says that the relay greeted well, and how long that took from the connection on: good evidence about its
-// health, and what its habit is known from. The slot stays taken. Only the first call of a lease counts. It waits for no
+// Late says that the relay's greeting is late: its patience is over. Until this lease ends or the relay greets, other
+// sessions are given to it only where nobody else is left. Only the first call of a lease counts.
+func (l *Lease) Late() {
+	if !l.Held() || l.late || l.greeted {
+		return
+	}
+	l.late = true
+	p := l.pool
+	p.mu.Lock()
+	p.suspect(&p.slots[l.backend.index])
+	p.mu.Unlock()
+}
+
+// Established says that the relay greeted well, and how long that took from the connection on (negative where no greeting
+// was waited for): good evidence about its health, and what its habit is known from. The slot stays taken. Only the first call of a lease counts. It waits for no
 // lock.
 func (l *Lease) Established(now time.Time, greeting time.Duration) {
 	if !l.Held() || l.greeted {
@@ -47,12 +61,18 @@ func (l *Lease) Established(now time.Time, greeting time.Duration) {
 	}
 	l.greeted = true
 	s := &l.pool.slots[l.backend.index]
+	if l.late {
+		l.pool.mu.Lock()
+		l.pool.clear(s)
+		l.pool.mu.Unlock()
+		l.late = false
+	}
 	s.established.Add(1)
 	s.tier.used(now)
 	if l.warm {
 		l.pool.warm.total.Add(1)
 	}
-	if greeting > 0 {
+	if greeting >= 0 {
 		s.habit.add(greeting)
 	}
 	if s.badLive.Load() != 0 {
@@ -88,6 +108,9 @@ func (l *Lease) Fail(now time.Time, outcome Outcome) {
 // giveBack takes a session off its backend. One that was to keep the standby warm and did not reach it is owed still.
 func (p *Pool) giveBack(s *slot, l *Lease) {
 	s.discharge()
+	if l.late {
+		p.clear(s)
+	}
 	if !l.warm {
 		return
 	}

@@ -92,6 +92,7 @@ type rule struct {
 // state stays. The evidence that the conditions look at is counted before they are asked.
 func rules() []rule {
 	fallen := func(p *Pool, s *slot) bool { return s.badProbes >= p.fall }
+	failed := func(_ *Pool, s *slot) bool { return s.badProbes > 0 }
 	risen := func(p *Pool, s *slot) bool { return s.good >= p.rise }
 	failing := func(p *Pool, s *slot) bool { return s.badLive.Load() >= p.failures && p.othersUp(s) }
 	return []rule{
@@ -100,6 +101,7 @@ func rules() []rule {
 		{[]State{Busy}, probeBusy, Busy, nil, ""},
 		{[]State{Busy}, probeGood, Up, nil, ""},
 		{[]State{Up}, liveFailed, Ejected, failing, "`passive.failures` in a row, and another backend of the pool is up"},
+		{[]State{Ejected}, timeUp, Down, failed, "the last check failed"},
 		{[]State{Busy, Ejected}, timeUp, Up, nil, ""},
 		{[]State{Busy, Ejected}, lastLeft, Up, nil, ""},
 		{[]State{Down}, probeGood, Up, risen, "`probe.rise` in a row"},

@@ -29,6 +29,7 @@ type Pool struct {
 	usable int       // backends that are up and have a weight
 	active int       // the tier in use, by its index
 	warm   warming   // sessions for the next tier down
+	late   []int     // the backends with a late greeting, by index
 	wake   time.Time // when advance has something to do; zero: never
 
 	news    []func() // changes that nobody was told of yet

@@ -24,7 +24,7 @@ func checkTier(t failer, p *Pool, tier *tier) {
 	want := tier.pickable(p)
 	var weight, active int64
 	for _, s := range want {
-		weight += s.load.weight
+		weight += s.weight
 		active += s.sessions
 	}
 	if tier.listed != len(want) || tier.weight != weight || tier.active != active {

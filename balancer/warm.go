@@ -24,6 +24,7 @@ type warming struct {
 	active  int           // running ones
 	next    time.Time     // when one is due for MinPerHour's sake
 	skipped bool          // the session before was not one of them
+	spare   int           // sessions that do not go there, after one that failed
 	total   atomic.Uint64 // that were established
 }
 
@@ -40,6 +41,10 @@ func (w *warming) wanted(now time.Time) bool {
 	w.owed = min(w.owed+w.Share, owedMost)
 	if w.tier < 0 || w.MaxSessions > 0 && w.active >= w.MaxSessions {
 		w.owed = min(w.owed, 1)
+		return false
+	}
+	if w.spare > 0 {
+		w.spare--
 		return false
 	}
 	if w.owed >= 1-tiny {
@@ -64,12 +69,19 @@ func (w *warming) give(now time.Time) {
 	gap := time.Hour / time.Duration(w.MinPerHour)
 	w.next = w.next.Add(gap)
 	if w.next.Before(now) {
-		w.next = now
+		w.next = now.Add(gap)
 	}
 	if latest := now.Add(gap); w.next.After(latest) {
 		w.next = latest
 	}
 }
 
-// refund takes back one that did not reach its relay: the next one goes there instead.
-func (w *warming) refund() { w.owed = min(w.owed+1, owedMost) }
+// refund takes back one that did not reach its relay: it is owed still, but the next ones are spared. A standby that is ill, and
+// not yet known to be, must not be met by every session; trying it at twice the pace makes up for every second attempt.
+func (w *warming) refund() {
+	w.owed = min(w.owed+1, owedMost)
+	w.spare = 1
+	if w.Share > 0 {
+		w.spare = int(0.5 / w.Share)
+	}
+}
