@@ -142,7 +142,6 @@ func (l *loop) acceptOne(ln *listener) bool {
 		l.server.fds.Add(-2)
 		return l.acceptError(err)
 	}
-	l.server.counts.accepted.Add(1)
 	l.begin(ln, fd, peer)
 	return true
 }
@@ -173,7 +172,8 @@ func (l *loop) begin(ln *listener, fd int, peer netip.AddrPort) {
 	s.id = l.server.idBase + l.server.nextID.Add(1)
 	s.accepted = l.ns
 	s.state = stateHeader
-	l.server.counts.open.Add(1)
+	l.server.counts.open.Add(1) // first: who finds none open knows that all that were accepted have ended
+	l.server.counts.accepted.Add(1)
 	if err := l.poller.Add(fd, s.token(sideClient), epoll.In|epoll.ReadHup|epoll.Edge); err != nil {
 		l.report(err)
 		l.refuse(s, Shut, "4.3.2", "not enough memory")

@@ -12,6 +12,13 @@ import (
 	"smtplb/internal/epoll"
 )
 
+// failure is why an attempt came to nothing.
+type failure struct {
+	outcome balancer.Outcome
+	reply   string // the first line of a greeting that was refused
+	ours    bool   // this machine was at fault, or the time too short: no evidence against the relay
+}
+
 // ask takes the next relay for a session, each at most once, until one is being
 // connected to or none is left. The client has seen nothing so far.
 func (l *loop) ask(s *session) {
@@ -25,19 +32,21 @@ func (l *loop) ask(s *session) {
 			l.noBackend(s, reasonFor(err))
 			return
 		}
-		s.lease = lease
-		s.asked = l.ns
-		outcome, err := l.dial(s)
+		s.contender = contender{lease: lease, backend: -1, asked: l.ns, side: s.side}
+		s.alone = false
+		f, err := l.dial(s, &s.contender)
 		if err != nil {
 			s.lease.Release(l.now)
 			l.report(err)
 			l.noBackend(s, "no socket to reach one")
 			return
 		}
-		if outcome == balancer.OK {
+		if f.outcome == balancer.OK {
+			s.state = stateConnect
+			l.arm(s)
 			return
 		}
-		l.failed(s, outcome, "")
+		l.failed(s, &s.contender, f)
 	}
 }
 
@@ -47,6 +56,8 @@ func reasonFor(err error) string {
 		return "none is up"
 	case errors.Is(err, balancer.ErrFull):
 		return "all are at max_sessions"
+	case errors.Is(err, balancer.ErrRamp):
+		return "the standby takes over slowly"
 	case errors.Is(err, balancer.ErrTried):
 		return "each was tried"
 	default:
@@ -54,11 +65,18 @@ func reasonFor(err error) string {
 	}
 }
 
-// triedBy lists the relays that the session has asked. Valid until the next call.
+// triedBy lists the relays that the session has asked or is asking. Valid until
+// the next call.
 func (l *loop) triedBy(s *session) []int {
 	l.scratch = l.scratch[:0]
 	for i := range s.tried {
 		l.scratch = append(l.scratch, s.tried[i].backend.Index())
+	}
+	if s.lease.Held() {
+		l.scratch = append(l.scratch, s.lease.Backend().Index())
+	}
+	if s.second != nil && s.second.lease.Held() {
+		l.scratch = append(l.scratch, s.second.lease.Backend().Index())
 	}
 	return l.scratch
 }
@@ -69,41 +87,57 @@ func (l *loop) setupLeft(s *session) time.Duration {
 	return setup - time.Duration(l.ns-s.accepted)
 }
 
-// dial starts to connect to the leased relay. OK means that the connection is
-// under way; an error that this machine, not the relay, is at fault.
-func (l *loop) dial(s *session) (balancer.Outcome, error) {
-	target := &s.pool.Targets[s.lease.Backend().Index()]
+// dial starts to connect to a leased relay. A failure with outcome OK is none:
+// the connection is under way. An error is one that another relay meets too.
+func (l *loop) dial(s *session, c *contender) (failure, error) {
+	backend := c.lease.Backend()
+	target := &s.pool.Targets[backend.Index()]
 	zone, _ := zoneIndex(target.Address.Addr()) // an interface that is not there is 0, which connect refuses
 	fd, err := unix.Socket(family(target.Address.Addr()), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
-		return 0, err
+		return failure{}, err
 	}
-	s.backend, s.noDelay = fd, false
-	s.up.blocked = true // until connected
+	c.backend = fd
+	c.blocked = true // until connected
 	if s.listener.Protocol == TCP || target.ProxyProtocol != 0 {
 		// The client's first bytes do not wait for words of the relay's; else
 		// take sets it, when it is needed.
-		s.noDelay = true
+		c.noDelay = true
 		_ = setNoDelay(fd)
 	}
 	if err := prepare(fd, target); err != nil {
-		l.dropBackend(s, false)
-		l.report(fmt.Errorf("backend %s: %w", s.lease.Backend().Name(), err))
-		return balancer.Unreachable, nil // the next one may be reached another way
+		l.dropBackend(c, false)
+		l.report(fmt.Errorf("backend %s: %w", backend.Name(), err))
+		return failure{outcome: balancer.Unreachable, ours: true}, nil // the next one may be reached another way
 	}
 	switch err := l.raw.Connect(fd, target.Address, zone); err {
 	case nil, unix.EINPROGRESS, unix.EINTR:
 	default:
-		l.dropBackend(s, false)
-		return outcomeOf(err), nil
+		l.dropBackend(c, false)
+		f := failure{outcome: outcomeOf(err), ours: ownFault(err)}
+		if f.ours {
+			l.report(fmt.Errorf("backend %s: connect: %w", backend.Name(), err))
+		}
+		return f, nil
 	}
-	if err := l.poller.Add(fd, s.token(sideBackend), epoll.In|epoll.Out|epoll.ReadHup|epoll.Edge); err != nil {
-		l.dropBackend(s, false)
-		return 0, err
+	if err := l.poller.Add(fd, s.token(c.side), epoll.In|epoll.Out|epoll.ReadHup|epoll.Edge); err != nil {
+		l.dropBackend(c, false)
+		return failure{}, err
 	}
-	s.state = stateConnect
-	l.setTimer(s, min(s.timeouts().Connect, l.setupLeft(s)))
-	return balancer.OK, nil
+	return failure{}, nil
+}
+
+// ownFault tells that connect failed before a packet left: for want of a local
+// port (another relay has its own, as ports are counted by destination), of
+// memory or of a right; see connect(2) and ip(7).
+func ownFault(err error) bool {
+	switch err {
+	case unix.EADDRNOTAVAIL, unix.EADDRINUSE, unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM,
+		unix.EACCES, unix.EPERM, unix.EAFNOSUPPORT, unix.EINVAL:
+		return true
+	default:
+		return false
+	}
 }
 
 // prepare sets what a socket needs before it connects to target.
@@ -144,30 +178,32 @@ func outcomeOf(err error) balancer.Outcome {
 	}
 }
 
-// connected goes on when the connection came about, or failed to.
-func (l *loop) connected(s *session, broken bool) {
+// connected goes on when a relay's connection came about, or failed to.
+func (l *loop) connected(s *session, c *contender, broken bool) {
 	if broken {
-		l.next(s, outcomeOf(socketError(s.backend)), "")
+		l.next(s, c, failure{outcome: outcomeOf(socketError(c.backend))})
 		return
 	}
-	if s.up.blocked {
+	if c.blocked {
 		return // an event of the socket from before the connection
 	}
-	s.connected = l.ns
-	if version := s.pool.Targets[s.lease.Backend().Index()].ProxyProtocol; version != 0 {
-		if err := l.writeHeader(s, version); err != nil {
-			l.next(s, outcomeOf(err), "")
+	c.connected = l.ns
+	if version := s.pool.Targets[c.lease.Backend().Index()].ProxyProtocol; version != 0 {
+		if err := writeHeader(s, c, version); err != nil {
+			l.next(s, c, failure{outcome: outcomeOf(err)})
 			return
 		}
 	}
 	if s.listener.Protocol == TCP {
-		l.establish(s, nil)
+		l.establish(s, c, nil)
 		return
 	}
-	s.state = stateGreet
-	l.setTimer(s, min(s.timeouts().Greeting, l.setupLeft(s)))
-	if s.down.ready {
-		l.readGreeting(s)
+	if c != s.second {
+		s.state = stateGreet
+	}
+	l.arm(s)
+	if c.in.ready {
+		l.readGreeting(s, c)
 	}
 }
 
@@ -179,27 +215,47 @@ func socketError(fd int) error {
 	return unix.Errno(code)
 }
 
-// next gives up the present relay and asks another.
-func (l *loop) next(s *session, outcome balancer.Outcome, reply string) {
-	l.dropBackend(s, false)
-	l.failed(s, outcome, reply)
-	l.ask(s)
+// next gives up a relay. Beside another the session goes on with that one, else
+// it asks the next.
+func (l *loop) next(s *session, c *contender, f failure) {
+	l.dropBackend(c, false)
+	l.failed(s, c, f)
+	switch {
+	case s.second == nil:
+		l.ask(s)
+	case c == s.second:
+		l.endHedge(s)
+		l.look(s) // perhaps a third one can be asked
+	default:
+		l.promote(s)
+		l.look(s)
+	}
 }
 
-// failed records that the leased relay did not serve and gives its slot back.
-func (l *loop) failed(s *session, outcome balancer.Outcome, reply string) {
-	s.tried = append(s.tried, attempt{backend: s.lease.Backend(), outcome: outcome, took: l.ns - s.asked, reply: reply})
-	s.lease.Fail(l.now, outcome)
-	s.held, s.seen = nil, 0
-	s.down = direction{}
+// failed records that a leased relay did not serve and gives its slot back.
+func (l *loop) failed(s *session, c *contender, f failure) {
+	s.tried = append(s.tried, attempt{backend: c.lease.Backend(), outcome: f.outcome, took: l.ns - c.asked, reply: f.reply})
+	if f.ours {
+		c.lease.Release(l.now)
+	} else {
+		c.lease.Fail(l.now, f.outcome)
+	}
 }
 
-// establish joins client and relay: what the relay has said so far goes to the
-// client, and from here on bytes move both ways.
-func (l *loop) establish(s *session, greeting []byte) {
-	s.lease.Established(l.now, time.Duration(s.greeting))
-	s.served = s.lease.Backend()
+// establish joins the client and the relay that has greeted: what it has said
+// so far goes to the client, and from here on bytes move both ways.
+func (l *loop) establish(s *session, c *contender, greeting []byte) {
+	if s.second != nil {
+		l.settle(s, c)
+	}
+	took := time.Duration(s.greeting)
+	if s.listener.Protocol == TCP {
+		took = -1 // no greeting, no habit
+	}
+	s.lease.Established(l.now, took)
+	s.served, s.warm = s.lease.Backend(), s.lease.Warm()
 	s.state = stateRelaying
+	s.down.source = s.in
 	s.lastMove = l.ns
 	l.markReached(s)
 	l.setTimer(s, l.nextReview(s, min(keepaliveAfter, s.timeouts().Idle)))

@@ -109,7 +109,7 @@ func newConveyor(b *testing.B, force func(*direction)) *conveyor {
 	backend, receiver := socketPair(b)
 	s := l.sessions.get()
 	s.client, s.backend, s.state = client, backend, stateRelaying
-	watch := func(fd int, side int32, conditions uint32) {
+	watch := func(fd int, side uint8, conditions uint32) {
 		if err := l.poller.Add(fd, s.token(side), conditions|epoll.In|epoll.ReadHup|epoll.Edge); err != nil {
 			b.Fatal(err)
 		}

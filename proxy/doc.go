@@ -17,8 +17,8 @@
 // # A session
 //
 // It travels one way, and each step is a file: accept.go, header.go (PROXY),
-// attempt.go (a relay is chosen and connected to), greeting.go, relay.go and
-// splice.go, end.go. refuse.go has our own replies, drain.go the timeouts and
+// attempt.go (a relay is chosen and connected to), greeting.go, hedge.go,
+// relay.go and splice.go, end.go. refuse.go has our own replies, drain.go the timeouts and
 // the shutdown; session.go has the states and what holds in each.
 //
 // The relay's whole greeting is read and held. Only a 220 reaches the client,
@@ -26,6 +26,11 @@
 // each at most once. The client has seen no byte so far and its own bytes are
 // still in its socket, so that nothing can be lost. When nobody is left it
 // reads 421, which makes every sender keep its mail.
+//
+// A relay that is late to greet, against its own habit, is not waited for alone:
+// a second one is asked beside it, and the first good greeting wins
+// (balancer.Config.Hedge). So a relay that fell silent costs its clients about a
+// second. At most one session in ten asks two relays at one time.
 //
 // # Loops
 //

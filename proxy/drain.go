@@ -3,7 +3,6 @@ package proxy
 import (
 	"time"
 
-	"smtplb/balancer"
 	"smtplb/internal/socket"
 )
 
@@ -12,13 +11,11 @@ func (l *loop) expire(s *session) {
 	switch s.state {
 	case stateHeader:
 		l.deny(s, errNoHeader.Error())
-	case stateConnect:
-		l.next(s, balancer.ConnectTimeout, "")
-	case stateGreet:
-		l.next(s, balancer.GreetingTimeout, "")
+	case stateConnect, stateGreet:
+		l.look(s)
 	case stateRelaying:
 		l.review(s)
-	case stateLinger:
+	case stateLinger, stateLeave:
 		l.free(s)
 	}
 }

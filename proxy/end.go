@@ -21,12 +21,17 @@ const (
 // back, the record written. Only after an orderly farewell the session may go
 // on to exist, lingering; the caller touches it no more in any case.
 func (l *loop) finish(s *session, end End, how farewell) {
+	if s.second != nil {
+		l.dropBackend(s.second, how == reset)
+		s.second.lease.Release(l.now)
+		l.endHedge(s)
+	}
 	over := how == atOnce || how == orderly && s.up.eof
 	if over {
 		socket.CloseBoth(s.client, s.backend)
 		s.client, s.backend = -1, -1
 	}
-	l.dropBackend(s, how == reset)
+	l.dropBackend(&s.contender, how == reset)
 	s.lease.Release(l.now)
 	l.releaseBuffers(s)
 	if s.counted {
@@ -79,22 +84,26 @@ func (l *loop) free(s *session) {
 		socket.Close(s.client)
 	}
 	l.wheel.Clear(s.index)
-	l.server.fds.Add(-2)
-	l.server.counts.open.Add(-1)
+	if s.state == stateLeave {
+		l.server.fds.Add(-1)
+	} else {
+		l.server.fds.Add(-2)
+		l.server.counts.open.Add(-1)
+	}
 	l.sessions.put(s)
 }
 
-// dropBackend closes the relay's connection, if there is one.
-func (l *loop) dropBackend(s *session, withReset bool) {
-	if s.backend < 0 {
+// dropBackend closes a relay's connection, if there is one.
+func (l *loop) dropBackend(c *contender, withReset bool) {
+	if c.backend < 0 {
 		return
 	}
 	if withReset {
-		socket.CloseReset(s.backend)
+		socket.CloseReset(c.backend)
 	} else {
-		socket.Close(s.backend)
+		socket.Close(c.backend)
 	}
-	s.backend = -1
+	c.backend = -1
 }
 
 // emit counts the session and hands its record out.
@@ -122,7 +131,7 @@ func (l *loop) emit(s *session, end End) {
 		})
 	}
 	if b := s.served; b != nil {
-		r.Backend, r.Site, r.Tier = b.Name(), b.Site(), b.Tier()
+		r.Backend, r.Site, r.Tier, r.Warm = b.Name(), b.Site(), b.Tier(), s.warm
 		r.Attempts = append(r.Attempts, Attempt{Backend: b.Name(), Took: time.Duration(s.connected + s.greeting - s.asked)})
 	}
 	l.server.OnSession(r)

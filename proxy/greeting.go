@@ -99,45 +99,45 @@ func refusal(code int) balancer.Outcome {
 // readGreeting reads what the relay has sent and goes on when its greeting is
 // whole, or cannot become one. Nearly always the first read has all of it and
 // nothing is kept.
-func (l *loop) readGreeting(s *session) {
+func (l *loop) readGreeting(s *session, c *contender) {
 	for {
-		room := l.buffer[:maxGreeting-len(s.held)]
-		n, err := socket.Read(s.backend, room)
+		room := l.buffer[:maxGreeting-len(c.held)]
+		n, err := socket.Read(c.backend, room)
 		switch {
 		case err == unix.EAGAIN:
-			s.down.ready = false
+			c.in.ready = false
 			return
 		case err != nil:
-			l.next(s, outcomeOf(err), "")
+			l.next(s, c, failure{outcome: outcomeOf(err)})
 			return
 		case n == 0:
-			l.next(s, balancer.Closed, "")
+			l.next(s, c, failure{outcome: balancer.Closed})
 			return
 		}
-		if n < len(room) && !s.down.ending {
-			s.down.ready = false
+		if n < len(room) && !c.in.ending {
+			c.in.ready = false
 		}
 		b := room[:n]
-		if len(s.held) > 0 {
-			s.held = append(s.held, b...)
-			b = s.held
+		if len(c.held) > 0 {
+			c.held = append(c.held, b...)
+			b = c.held
 		}
-		j := parseGreeting(b, s.seen)
+		j := parseGreeting(b, int(c.seen))
 		switch j.verdict {
 		case good:
 			s.code = j.code
-			s.greeting = l.ns - s.connected
-			l.establish(s, b)
+			s.greeting = l.ns - c.connected
+			l.establish(s, c, b)
 			return
 		case bad:
-			l.next(s, j.outcome, printable(string(j.line[:min(len(j.line), 200)])))
+			l.next(s, c, failure{outcome: j.outcome, reply: printable(string(j.line[:min(len(j.line), 200)]))})
 			return
 		}
-		s.seen = j.seen
-		if len(s.held) == 0 {
-			s.held = append(make([]byte, 0, maxGreeting), b...)
+		c.seen = uint16(j.seen)
+		if len(c.held) == 0 {
+			c.held = append(make([]byte, 0, maxGreeting), b...)
 		}
-		if !s.down.ready {
+		if !c.in.ready {
 			return
 		}
 	}

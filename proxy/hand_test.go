@@ -36,9 +36,11 @@ func (r *rig) byHand() *hand {
 		l.stop()
 		l.close()
 		r.closeListeners()
-		if st := r.Stats(); st.Open != 0 || st.Descriptors != 0 {
-			r.t.Errorf("after stop %d sessions are open and %d descriptors held, want none", st.Open, st.Descriptors)
+		if st := r.Stats(); st.Open != 0 || st.Descriptors != 0 || st.Hedging != 0 {
+			r.t.Errorf("after stop %d sessions are open, %d hedge and %d descriptors are held, want none",
+				st.Open, st.Hedging, st.Descriptors)
 		}
+		r.wantNoSlots()
 	})
 	return h
 }

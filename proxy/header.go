@@ -146,7 +146,7 @@ func (l *loop) readHeader(s *session) {
 
 // writeHeader tells the relay who the client is, in one write and before
 // anything else, as the specification wants it.
-func (l *loop) writeHeader(s *session, version int) error {
+func writeHeader(s *session, c *contender, version int) error {
 	dest := s.dest
 	if !dest.IsValid() {
 		dest = localAddr(s.client)
@@ -156,7 +156,7 @@ func (l *loop) writeHeader(s *session, version int) error {
 	if err != nil {
 		return fmt.Errorf("PROXY header: %w", err)
 	}
-	n, err := socket.Write(s.backend, b)
+	n, err := socket.Write(c.backend, b)
 	if err == nil && n < len(b) {
 		return unix.ENOBUFS // never seen: the socket's buffer is empty
 	}

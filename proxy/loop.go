@@ -28,9 +28,10 @@ type loop struct {
 	buffer    []byte
 	buffers   [][]byte // for what sinks do not take
 	pipes     pipePool
-	raw       socket.Addr // for accept and connect
-	scratch   []int       // indexes of relays already tried
-	record    Record      // used again for every session
+	raw       socket.Addr   // for accept and connect
+	roomless  []epoll.Token // sessions that would ask a second relay, had they room
+	scratch   []int         // indexes of relays already tried
+	record    Record        // used again for every session
 
 	now time.Time // of this turn; the wall clock as the base had it
 	ns  int64     // the same, since the server's base
@@ -134,6 +135,7 @@ func (l *loop) turn(events []epoll.Event) {
 			l.expire(s)
 		}
 	})
+	l.useRoom()
 	if l.resumeAt != 0 && l.ns >= l.resumeAt {
 		l.resumeAccept()
 	}
@@ -161,31 +163,34 @@ func (l *loop) dispatch(e *epoll.Event) {
 		l.accept(l.listeners[-1-t.Index])
 		return
 	}
-	s := l.sessions.at(t.Index >> 1)
+	s := l.sessions.at(t.Index >> sideBits)
 	if s == nil || s.generation != t.Generation || s.state == stateFree {
 		return // fetched before its session ended
 	}
-	if t.Index&1 == sideClient {
+	switch side := uint8(t.Index & sideMask); {
+	case side == sideClient:
 		l.clientEvent(s, e)
-	} else {
+	case side == s.side:
 		l.backendEvent(s, e)
+	case s.second != nil:
+		l.contenderEvent(s, s.second, e)
 	}
 }
 
-// note keeps what an event says of a socket's two directions, the one that reads
-// from it and the one that writes to it, and tells whether the connection is
+// note keeps what an event says of a socket that is read from and of the
+// direction into it, which may be blocked, and tells whether the connection is
 // broken or over. An edge is told once: what cannot be acted on now is not lost.
-func note(e *epoll.Event, from, to *direction) (gone bool) {
+func note(e *epoll.Event, from *source, blocked *bool) (gone bool) {
 	gone = e.Has(epoll.Err | epoll.Hup)
 	from.ready = from.ready || e.Has(epoll.In|epoll.ReadHup) || gone
 	from.ending = from.ending || e.Has(epoll.ReadHup) || gone
 	from.fin = from.fin || e.Has(epoll.ReadHup) && !e.Has(epoll.Err)
-	to.blocked = to.blocked && !e.Has(epoll.Out) && !gone
+	*blocked = *blocked && !e.Has(epoll.Out) && !gone
 	return gone
 }
 
 func (l *loop) clientEvent(s *session, e *epoll.Event) {
-	gone := note(e, &s.up, &s.down)
+	gone := note(e, &s.up.source, &s.down.blocked)
 	switch s.state {
 	case stateHeader:
 		l.readHeader(s)
@@ -200,25 +205,32 @@ func (l *loop) clientEvent(s *session, e *epoll.Event) {
 			return
 		}
 		l.relay(s)
-	case stateLinger:
+	case stateLinger, stateLeave:
 		l.discard(s)
 	}
 }
 
 func (l *loop) backendEvent(s *session, e *epoll.Event) {
-	note(e, &s.down, &s.up)
 	switch s.state {
-	case stateConnect:
-		l.connected(s, e.Has(epoll.Err))
-	case stateGreet:
-		if s.down.ready {
-			l.readGreeting(s)
-		}
+	case stateConnect, stateGreet:
+		l.contenderEvent(s, &s.contender, e)
 	case stateRelaying:
+		note(e, &s.down.source, &s.up.blocked)
 		if e.Has(epoll.Err) {
 			l.relayGone(s)
 		}
 		l.relay(s)
+	}
+}
+
+// contenderEvent is an event of a relay that is asked, the first or the second.
+func (l *loop) contenderEvent(s *session, c *contender, e *epoll.Event) {
+	note(e, &c.in, &c.blocked)
+	switch {
+	case c.connected == 0:
+		l.connected(s, c, e.Has(epoll.Err))
+	case c.in.ready:
+		l.readGreeting(s, c)
 	}
 }
 
@@ -234,7 +246,7 @@ func (l *loop) continueMore() {
 			switch s.state {
 			case stateRelaying:
 				l.relay(s)
-			case stateLinger:
+			case stateLinger, stateLeave:
 				l.discard(s)
 			}
 		}

@@ -65,10 +65,16 @@ func newRig(t *testing.T, relays ...netip.AddrPort) *rig {
 }
 
 // newPool has backends that stay up whatever sessions say of them: what a
-// session asks must not depend on the sessions before it.
+// session asks must not depend on the sessions before it. It never hedges.
 func newPool(t *testing.T, name string, relays ...netip.AddrPort) *Pool {
 	t.Helper()
-	cfg := balancer.Config{Name: name, Fall: 1 << 30}
+	return hedgingPool(t, name, -1, relays...)
+}
+
+// hedgingPool is such a pool with relays that are late after a time.
+func hedgingPool(t *testing.T, name string, after time.Duration, relays ...netip.AddrPort) *Pool {
+	t.Helper()
+	cfg := balancer.Config{Name: name, Fall: 1 << 30, Failures: 1 << 30, Hedge: after}
 	p := &Pool{Timeouts: Timeouts{Greeting: 1500 * time.Millisecond}}
 	for i, address := range relays {
 		cfg.Backends = append(cfg.Backends, balancer.BackendConfig{
@@ -107,13 +113,19 @@ func (r *rig) checkEnd() {
 	if err := <-r.served; !errors.Is(err, ErrServerClosed) {
 		r.t.Errorf("Serve returned %v, want ErrServerClosed", err)
 	}
-	if st := r.Stats(); st.Open != 0 || st.Descriptors != 0 {
-		r.t.Errorf("after Serve %d sessions are open and %d descriptors held, want none", st.Open, st.Descriptors)
+	if st := r.Stats(); st.Open != 0 || st.Descriptors != 0 || st.Hedging != 0 {
+		r.t.Errorf("after Serve %d sessions are open, %d hedge and %d descriptors are held, want none",
+			st.Open, st.Hedging, st.Descriptors)
 	}
+	r.wantNoSlots()
+}
+
+func (r *rig) wantNoSlots() {
+	r.t.Helper()
 	for i := range r.Listeners {
 		for _, b := range r.Listeners[i].Pool.Balancer.Snapshot(time.Now()) {
 			if b.Active != 0 {
-				r.t.Errorf("after Serve %d sessions hold a slot on %s, want none", b.Active, b.Name)
+				r.t.Errorf("at the end %d sessions hold a slot on %s, want none", b.Active, b.Name)
 			}
 		}
 	}

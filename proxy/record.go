@@ -70,7 +70,13 @@ type Record struct {
 	Backend  string         // the relay that carried the session, or empty
 	Site     string
 	Tier     int
-	Attempts []Attempt // in order; the last is ok where a relay carried the session
+	Warm     bool // it was sent there to keep the tier warm
+
+	// Attempts are in the order of their ends; the last is ok where a relay
+	// carried the session. A late relay that was overtaken by a second one is
+	// there with connect_timeout or greeting_timeout, one that was asked beside
+	// it in vain is not.
+	Attempts []Attempt
 
 	GreetingCode int           // of the relay's greeting that the client saw; 0 for none
 	Greeting     time.Duration // from the connection to that relay until its greeting was complete

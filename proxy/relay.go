@@ -24,12 +24,17 @@ type direction struct {
 	full    uint8  // full buffers read in a row
 	splices bool   // the bytes go through a pipe
 
-	ready   bool // the source may have bytes, or its end
-	ending  bool // the source has an end or an error behind its bytes
-	fin     bool // and it is an end
+	source
 	blocked bool // the sink took less than it was given
 	eof     bool // the source has ended
 	shut    bool // the sink was told so, or is broken: nothing goes this way any more
+}
+
+// source is what events have told of a socket that is read from.
+type source struct {
+	ready  bool // it may have bytes, or its end
+	ending bool // it has an end or an error behind its bytes
+	fin    bool // and it is an end
 }
 
 // holds tells whether bytes are under way inside.

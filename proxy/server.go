@@ -72,6 +72,7 @@ const (
 // counters are shared by the loops; each is written once or twice a session.
 type counters struct {
 	accepted, open, up, down atomic.Int64
+	hedging, hedged          atomic.Int64
 	ends                     [numEnds]atomic.Int64
 }
 
@@ -79,6 +80,8 @@ type counters struct {
 type Stats struct {
 	Accepted           int64 // connections
 	Open               int64 // sessions now, lingering ones included
+	Hedging            int64 // sessions that ask two relays now
+	Hedged             int64 // times that a second relay was asked beside a late one
 	Descriptors        int64 // that sessions hold now
 	BytesUp, BytesDown int64 // of ended sessions
 	Ends               map[End]int64
@@ -88,6 +91,7 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Accepted: s.counts.accepted.Load(), Open: s.counts.open.Load(), Descriptors: s.fds.Load(),
+		Hedging: s.counts.hedging.Load(), Hedged: s.counts.hedged.Load(),
 		BytesUp: s.counts.up.Load(), BytesDown: s.counts.down.Load(), Ends: map[End]int64{},
 	}
 	for e := range numEnds {

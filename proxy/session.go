@@ -18,15 +18,23 @@ import (
 //	connect   -> relaying  connected (protocol TCP)
 //	greet     -> connect   this relay greeted badly or not at all
 //	greet     -> relaying  a whole 220 greeting; it is on its way to the client
-//	connect, greet -> linger   nobody is left: the client reads 421
+//	connect, greet -> connect, greet   the first relay failed, the second goes on in its place
+//	connect, greet -> relaying         the second relay's greeting was whole first
+//	connect, greet -> linger           nobody is left: the client reads 421
 //	relaying  -> linger    over, but the client has not closed yet
 //	any       -> free      over
 //
 // In header, connect and greet the client has seen no byte and its own bytes
 // are still in its socket: a relay can be exchanged for another without loss.
-// In connect and greet a lease is held and backend is open. In linger the lease
-// is given back, backend is closed and the record is out; only the client's
-// socket is left, so that closing it does not reset what it has yet to read.
+// In connect and greet a lease is held and backend is open; which of the two
+// states it is says how far the first relay is. Only there may second be set: a
+// relay that is asked beside the first, with a lease and a connection of its
+// own, see hedge.go. In linger the leases are given back, the relays'
+// connections are closed and the record is out; only the client's socket is
+// left, so that closing it does not reset what it has yet to read.
+//
+// leave is no session: an entry of the table whose client is the connection to
+// a relay that lost a hedge, until that relay has closed it too.
 type state uint8
 
 const (
@@ -36,6 +44,7 @@ const (
 	stateGreet
 	stateRelaying
 	stateLinger
+	stateLeave
 )
 
 // session is one client's connection and, in time, its relay's.
@@ -43,7 +52,9 @@ type session struct {
 	index      int32 // in the loop's table
 	generation int32 // of this use of the table's entry
 	client     int   // descriptor; -1 when closed
-	backend    int   // descriptor; -1 while there is none
+
+	contender            // the relay that is asked, at last the one that carries the session
+	second    *contender // asked beside it; nil but while the session hedges
 
 	state        state
 	clientOut    bool // the client's socket is watched for room to write
@@ -55,32 +66,46 @@ type session struct {
 	backendFirst bool // the relay closed before the client did
 	lastUp       bool // the last bytes went from the client to the relay
 	bye          bool // the relay's last bytes were its reply to QUIT
-	noDelay      bool // TCP_NODELAY is set on the relay's socket
+	warm         bool // the session keeps the standby warm
+	inQueue      bool // in the loop's queue of sessions that would hedge
+	alone        bool // there is no second relay to ask beside the present one
 
 	id       uint64
 	listener *listener
 	pool     *Pool
-	lease    balancer.Lease
 	served   *balancer.Backend // the relay that carries the session, once it greeted
 	addr     netip.AddrPort    // the client, or what its PROXY header says
 	dest     netip.AddrPort    // what the PROXY header says it connected to; else zero
 
 	// Moments, in nanoseconds since the server's base.
-	accepted  int64
-	asked     int64 // the present relay was picked
-	connected int64 // the present relay's connection came about
-	greeting  int64 // how long the greeting took, once it is there
-	setup     int64 // from accept until the client was answered
-	lastMove  int64 // of the last bytes
+	accepted int64
+	greeting int64 // how long the greeting took, once it is there
+	setup    int64 // from accept until the client was answered
+	lastMove int64 // of the last bytes
 
 	code  int       // of the greeting
 	tried []attempt // relays that were asked and did not serve
 	why   string    // a client was refused
-	held  []byte    // the beginning of a greeting that is not whole yet
-
-	seen int // of held: lines that are judged
 
 	up, down direction
+}
+
+// contender is a relay that a session asks, from the pick on.
+type contender struct {
+	backend int // descriptor; -1 while there is none
+	lease   balancer.Lease
+
+	// Moments, in nanoseconds since the server's base.
+	asked     int64 // picked
+	connected int64 // its connection came about; 0 before
+
+	held []byte // the beginning of a greeting that is not whole yet
+	seen uint16 // of held: lines that are judged
+
+	side    uint8  // of its connection's epoll token
+	in      source // what events told of its socket before the session relays
+	blocked bool   // the socket has no room, at first because it is not connected
+	noDelay bool   // TCP_NODELAY is set on the socket
 }
 
 // attempt is an Attempt before names are looked up.
@@ -91,23 +116,35 @@ type attempt struct {
 	reply   string
 }
 
-// The two sides of a session, the lowest bit of an epoll token's index.
+// The sides of a session, the lowest two bits of an epoll token's index. Two
+// relays that are asked at once have one each, which they keep: an event that
+// was fetched before one of them was dropped is never taken for the other's.
 const (
 	sideClient  = 0
 	sideBackend = 1
+	sideOther   = 2
+
+	sideBits = 2
+	sideMask = 1<<sideBits - 1
 )
 
-func (s *session) token(side int32) epoll.Token {
-	return epoll.Token{Index: s.index<<1 | side, Generation: s.generation}
+func (s *session) token(side uint8) epoll.Token {
+	return epoll.Token{Index: s.index<<sideBits | int32(side), Generation: s.generation}
 }
+
+// otherSide is the one that the session's relay does not have.
+func (s *session) otherSide() uint8 { return sideBackend + sideOther - s.side }
 
 // timeouts are its pool's, defaults filled in.
 func (s *session) timeouts() Timeouts { return s.pool.Timeouts.withDefaults() }
 
 // settingUp tells that the client has seen nothing yet.
 func (s *session) settingUp() bool {
-	return s.state == stateHeader || s.state == stateConnect || s.state == stateGreet
+	return s.state == stateHeader || s.asking()
 }
+
+// asking tells that relays are asked.
+func (s *session) asking() bool { return s.state == stateConnect || s.state == stateGreet }
 
 // waitsForRelay tells that the client may be waiting for a reply: its bytes
 // were the last to move, or some of them have not reached the relay. Whoever
@@ -155,21 +192,23 @@ func (t *sessionTable) get() *session {
 	t.free = t.free[:len(t.free)-1]
 	t.used++
 	s := t.at(index)
-	*s = session{index: index, generation: s.generation + 1, client: -1, backend: -1}
+	s.clear(index, s.generation+1)
 	return s
 }
 
 func (t *sessionTable) put(s *session) {
-	generation := s.generation
-	index := s.index
 	// Clearing drops the references at once; the generation survives, so that
 	// an event which was already fetched finds a state that wants none.
-	*s = session{index: index, generation: generation, client: -1, backend: -1}
-	t.free = append(t.free, index)
+	s.clear(s.index, s.generation)
+	t.free = append(t.free, s.index)
 	t.used--
 }
 
-// each calls f for every session in use; f may free it.
+func (s *session) clear(index, generation int32) {
+	*s = session{index: index, generation: generation, client: -1, contender: contender{backend: -1, side: sideBackend}}
+}
+
+// each calls f for every entry in use; f may free it.
 func (t *sessionTable) each(f func(*session)) {
 	for _, chunk := range t.chunks {
 		for i := range chunk {
@@ -184,6 +223,7 @@ func (t *sessionTable) each(f func(*session)) {
 const (
 	headerTimeout  = 5 * time.Second  // for a PROXY header; HAProxy's and Postfix's receivers wait as long
 	lingerTimeout  = 5 * time.Second  // for the client to read our last word and close
+	hedgePause     = 2 * granularity  // until a session looks again whether it may hedge
 	closedTimeout  = time.Minute      // for a client to close after its relay did
 	waitAtMost     = 10 * time.Minute // that a client waits for a reply, RFC 5321, section 4.5.3.2.6
 	keepaliveAfter = 30 * time.Second // so that short sessions do without the calls
