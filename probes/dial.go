@@ -96,6 +96,7 @@ func check(ctx context.Context, t Target, connect dialer, talk func(context.Cont
 func outcomeOf(stage Stage, err error) (outcome balancer.Outcome, inconclusive bool) {
 	var dns *net.DNSError
 	var timeout net.Error
+	var secrecy *tlsError
 	switch {
 	case errors.Is(err, context.Canceled),
 		errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE),
@@ -109,13 +110,15 @@ func outcomeOf(stage Stage, err error) (outcome balancer.Outcome, inconclusive b
 		return balancer.Refused, false
 	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		return balancer.Reset, false
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return balancer.Closed, false
 	case errors.As(err, &timeout) && timeout.Timeout(): // ETIMEDOUT is one too
 		if stage == StageConnect {
 			return balancer.ConnectTimeout, false
 		}
 		return balancer.GreetingTimeout, false
+	case errors.As(err, &secrecy): // last: most errors of a TLS stream are its connection's
+		return balancer.NotSMTP, false
 	default:
 		return balancer.Unreachable, false
 	}

@@ -3,6 +3,7 @@ package probes
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -35,8 +36,10 @@ func (l Line) String() string {
 
 // dialogue is a connection to a relay and all that was said on it.
 type dialogue struct {
-	conn  net.Conn
-	in    *bufio.Reader
+	conn  net.Conn      // the connection: its deadlines and its end
+	tls   *tls.Conn     // what is said inside TLS; nil outside
+	out   io.Writer     // conn, or tls in it
+	in    *bufio.Reader // of the same
 	start time.Time
 	lines []Line
 
@@ -47,7 +50,13 @@ type dialogue struct {
 
 func (d *dialogue) open(conn net.Conn) {
 	d.conn = conn
-	d.in = bufio.NewReaderSize(conn, maxLine)
+	d.speak(conn)
+}
+
+// speak has what follows go through rw.
+func (d *dialogue) speak(rw io.ReadWriter) {
+	d.out = rw
+	d.in = bufio.NewReaderSize(rw, maxLine)
 }
 
 // interrupt ends every read and write, now and later.
@@ -69,7 +78,7 @@ func (d *dialogue) bound(ctx context.Context, patience time.Duration) {
 func (d *dialogue) ask(line string, want int) (reply, error) {
 	d.add(Sent, line)
 	d.turn = false
-	if _, err := io.WriteString(d.conn, line+"\r\n"); err != nil {
+	if _, err := io.WriteString(d.out, line+"\r\n"); err != nil {
 		d.note(err.Error())
 		return reply{}, err
 	}
@@ -79,15 +88,20 @@ func (d *dialogue) ask(line string, want int) (reply, error) {
 // close ends the connection so that the relay sees a FIN and no reset: with
 // bytes unread in its buffer, or still on their way, Linux would answer them
 // with a RST (tcp_close). So ours is ended first, and the relay's read to its
-// end, for a moment and a bounded number of bytes.
+// end, for a moment and a bounded number of bytes. Inside TLS a close_notify
+// comes before the FIN, lest it be taken for an attacker's (RFC 8446, section
+// 6.1); the relay's own is not waited for: it is among what is read to the end.
 func (d *dialogue) close(ctx context.Context) {
 	const (
 		patience = time.Second
 		most     = 256 << 10
 	)
 	d.bound(ctx, patience)
+	if d.tls != nil {
+		_ = d.tls.CloseWrite() // fails where the relay is gone already
+	}
 	if c, ok := d.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
-		_, _ = io.CopyN(io.Discard, d.in, most) // the verdict stands, whatever comes
+		_, _ = io.CopyN(io.Discard, d.conn, most) // the verdict stands, whatever comes
 	}
 	_ = d.conn.Close()
 }

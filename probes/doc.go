@@ -2,8 +2,10 @@
 // session: active health checks, and their schedule.
 //
 // A check is a function. [SMTP] connects, reads the whole greeting, says EHLO
-// and QUIT, and leaves without a reset; [TCP] connects and leaves, for relays
-// that greet nobody (port 465). One check, as a person would make it:
+// and QUIT, and leaves without a reset; [SMTPS] does so inside TLS (port 465);
+// [TCP] only connects and leaves. Between EHLO and QUIT a [Target] may have the
+// relay do more: STARTTLS, and take a sender and a recipient, but no message.
+// One check, as a person would make it:
 //
 //	r := probes.SMTP(ctx, probes.Target{Name: "relay-a", Address: "192.0.2.11:25"})
 //	fmt.Println(r)              // ok in 3ms, or: greeting: 421 4.3.2 try later
@@ -24,7 +26,8 @@
 //
 // What is polite to a mail server is done because their logs are read: nothing
 // is said before the greeting is over (postscreen counts that as a spammer's
-// haste), QUIT is said and its 221 awaited, and no connection ends in a reset.
+// haste), nothing is pipelined, QUIT is said and its 221 awaited, TLS is ended
+// with a close_notify, and no connection ends in a reset.
 // A greeting of many lines is a greeting, and one may take 6 seconds, as
 // postscreen's do.
 //

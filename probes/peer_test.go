@@ -132,19 +132,26 @@ func (p *peer) farewell() error {
 // then waits for the client's end.
 func steps(all ...string) script {
 	return func(p *peer) error {
-		for _, step := range all {
-			var err error
-			if text, ok := strings.CutPrefix(step, "< "); ok {
-				err = p.say(text)
-			} else {
-				err = p.hear(strings.TrimPrefix(step, "> "))
-			}
-			if err != nil {
-				return fmt.Errorf("at %q: %w", step, err)
-			}
+		if err := p.play(all); err != nil {
+			return err
 		}
 		return p.farewell()
 	}
+}
+
+func (p *peer) play(all []string) error {
+	for _, step := range all {
+		var err error
+		if text, ok := strings.CutPrefix(step, "< "); ok {
+			err = p.say(text)
+		} else {
+			err = p.hear(strings.TrimPrefix(step, "> "))
+		}
+		if err != nil {
+			return fmt.Errorf("at %q: %w", step, err)
+		}
+	}
+	return nil
 }
 
 // unreset fails if a reset has come from the client. A read need not show it:

@@ -40,6 +40,20 @@ type Target struct {
 	// HELO is the name said in EHLO. "": the machine's name.
 	HELO string
 
+	// STARTTLS has SMTP go on inside TLS after EHLO; a relay that does not
+	// offer it fails the check then. Without meaning to SMTPS and TCP.
+	STARTTLS bool
+
+	// ServerName is the name asked for in the TLS handshake (SNI, RFC 6066
+	// section 3). "": the host of Address, where that is a name.
+	ServerName string
+
+	// MailFrom and RcptTo are mailboxes, local@domain, that the relay is asked
+	// to take in MAIL FROM and RCPT TO; MailFrom "<>" is the null sender. A
+	// recipient needs a sender. "": not asked.
+	MailFrom string
+	RcptTo   string
+
 	// Timeout bounds the whole check. 0: DefaultTimeout.
 	Timeout time.Duration
 
@@ -64,6 +78,12 @@ func (t Target) Validate() error {
 		return fmt.Errorf("target %q: proxy protocol %q: want v1, v2 or nothing", t.Name, t.ProxyProtocol)
 	case !sayable(t.HELO):
 		return fmt.Errorf("target %q: helo %q: want a host name, without spaces", t.Name, t.HELO)
+	case t.MailFrom != "" && t.MailFrom != nullSender && !mailbox(t.MailFrom):
+		return fmt.Errorf("target %q: mail from %q: want local@domain, or <> for the null sender", t.Name, t.MailFrom)
+	case t.RcptTo != "" && !mailbox(t.RcptTo):
+		return fmt.Errorf("target %q: rcpt to %q: want local@domain", t.Name, t.RcptTo)
+	case t.RcptTo != "" && t.MailFrom == "":
+		return fmt.Errorf("target %q: rcpt to %q: want a sender with it, mail from local@domain or <>", t.Name, t.RcptTo)
 	}
 	return nil
 }
@@ -89,19 +109,26 @@ type Func func(ctx context.Context, t Target) Result
 // Stage is a step of a check.
 type Stage string
 
-// The steps, in order; TCP has only the first two.
+// The steps. TCP has only the first two; with SMTPS the TLS handshake comes
+// before the greeting, with STARTTLS after it and before a second EHLO.
 const (
 	StageConnect  Stage = "connect"
 	StageProxy    Stage = "proxy" // the PROXY header is sent
 	StageGreeting Stage = "greeting"
 	StageEHLO     Stage = "ehlo"
+	StageSTARTTLS Stage = "starttls" // the command and the reply to it
+	StageTLS      Stage = "tls"      // the handshake
+	StageMail     Stage = "mail"
+	StageRcpt     Stage = "rcpt"
+	StageRset     Stage = "rset" // the envelope is taken back
 	StageQuit     Stage = "quit"
 )
 
 // Result is what a check found.
 type Result struct {
 	// OK says that the relay takes sessions: it was connected and, for SMTP,
-	// greeted with 220 and answered EHLO or HELO with 250.
+	// greeted with 220, answered EHLO or HELO with 250, and so on through all
+	// that the Target asks for, up to QUIT.
 	OK bool
 
 	// Inconclusive says that the check tells nothing about the relay: it was
@@ -114,19 +141,24 @@ type Result struct {
 
 	// Outcome is the failure in the words that live sessions use. After the
 	// greeting too: an EHLO answered with 421 is greeting_4xx, one not answered
-	// greeting_timeout; Stage tells the two apart. An invalid Target is
-	// unreachable. Without meaning when Inconclusive.
+	// greeting_timeout; Stage tells the two apart. TLS that is wanted and not
+	// to be had is not_smtp. An invalid Target is unreachable. Without meaning
+	// when Inconclusive.
 	Outcome balancer.Outcome
 
 	// Code is the reply code that decided: that of the greeting, or that of the
-	// reply to EHLO where the check failed there. 0: there was none.
+	// reply where the check failed after it. 0: there was none.
 	Code int
 
 	// Greeting is the relay's greeting as far as it came, its lines separated
 	// by "\n", without control characters.
 	Greeting string
 
-	// Note is what was odd about a relay that is OK, "" for nothing.
+	// CertExpires is when the relay's certificate does. Zero without TLS.
+	CertExpires time.Time
+
+	// Note is what was odd about a relay that is OK, "" for nothing: that its
+	// certificate has expired, or will within 14 days, is such a thing.
 	Note string
 
 	// Latency is the time until the relay was known to be OK or not; the
@@ -140,8 +172,8 @@ type Result struct {
 	Dialogue []Line
 }
 
-// Busy says that the relay answered 421: it is alive and takes no sessions for
-// now (RFC 5321, section 3.8).
+// Busy says that the relay answered 421, to whatever it was asked: it is alive
+// and takes no sessions for now (RFC 5321, section 3.8).
 func (r *Result) Busy() bool { return !r.OK && !r.Inconclusive && r.Code == 421 }
 
 // Reason says in one short line, for people, why the check failed: "connect:
@@ -162,12 +194,15 @@ func (r Result) cause() string {
 		word = "inconclusive"
 	}
 	var refusal *textproto.Error
+	var secrecy *tlsError
 	var op *net.OpError
 	switch {
 	case errors.As(r.Err, &refusal):
 		return refusalText(refusal)
 	case r.Err == nil, !r.Inconclusive && r.Outcome != balancer.Unreachable && r.Outcome != balancer.NotSMTP:
 		return word // which says all there is
+	case errors.As(r.Err, &secrecy):
+		return word + " (" + secrecy.Error() + ")"
 	case errors.As(r.Err, &op): // its own text begins with the addresses
 		return word + " (" + strings.TrimPrefix(op.Err.Error(), "connect: ") + ")"
 	default:
@@ -185,6 +220,14 @@ func (r Result) String() string {
 		s += " (" + r.Note + ")"
 	}
 	return s
+}
+
+// remark adds to the Note.
+func (r *Result) remark(text string) {
+	if r.Note != "" {
+		r.Note += "; "
+	}
+	r.Note += text
 }
 
 // settle takes in the outcome of a step: of a reply, of an error, or of both

@@ -98,5 +98,17 @@ func refusalText(e *textproto.Error) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", e.Code, e.Msg))
 }
 
+// offers tells whether the reply to EHLO lists an extension. Its first line is
+// the relay's name (RFC 5321, section 4.1.1.1).
+func (rep reply) offers(keyword string) bool {
+	for i, line := range rep.lines {
+		word, _, _ := strings.Cut(line[min(len(line), 4):], " ")
+		if i > 0 && strings.EqualFold(word, keyword) {
+			return true
+		}
+	}
+	return false
+}
+
 // String is all lines, separated by "\n".
 func (rep reply) String() string { return strings.Join(rep.lines, "\n") }

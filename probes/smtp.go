@@ -11,9 +11,11 @@ import (
 
 // SMTP checks that the target would serve a mail client: it connects, sends the
 // PROXY header where one is wanted, reads the whole greeting (RFC 5321, section
-// 3.1), says EHLO, or HELO where EHLO is answered with 5xx (section 3.2), and
-// QUIT. Greeting and EHLO decide; a QUIT that is not answered with 221 is only
-// noted. It is a [Func].
+// 3.1), says EHLO, or HELO where EHLO is answered with 5xx (section 3.2), then,
+// where the target asks for them, STARTTLS, MAIL FROM and RCPT TO, never DATA,
+// and QUIT. A QUIT that is not answered with 221 is only noted; so is a
+// certificate that has expired or soon will: senders whose TLS is opportunistic
+// do not look. Everything else decides. It is a [Func].
 func SMTP(ctx context.Context, t Target) Result {
 	return check(ctx, t, dial, talkSMTP)
 }
@@ -21,13 +23,13 @@ func SMTP(ctx context.Context, t Target) Result {
 func talkSMTP(ctx context.Context, d *dialogue, t Target, r *Result) {
 	greeting, err := d.reply(220, maxGreeting)
 	r.Greeting = greeting.String()
-	if r.settle(StageGreeting, 220, greeting, err) {
-		r.OK = d.hello(helo(t, d.conn.LocalAddr()), r)
-		if r.OK {
-			r.Code = greeting.code
-		}
+	if r.settle(StageGreeting, 220, greeting, err) && d.converse(t, r) {
+		r.OK, r.Code = true, greeting.code
 	}
 	r.Latency = time.Since(d.start)
+	if r.OK {
+		r.remarkExpiry(time.Now())
+	}
 	// After 421 the relay closes by itself; anybody else is waiting for QUIT,
 	// after a refusal too: the server "MUST still wait for the client to send a
 	// QUIT" (RFC 5321, section 3.1).
@@ -36,29 +38,44 @@ func talkSMTP(ctx context.Context, d *dialogue, t Target, r *Result) {
 	}
 }
 
-// hello says EHLO, and HELO to those who do not know it.
-func (d *dialogue) hello(name string, r *Result) bool {
+// converse is all between the greeting and QUIT. It reports whether the relay
+// did what the target asks for.
+func (d *dialogue) converse(t Target, r *Result) bool {
+	name := helo(t, d.conn.LocalAddr())
+	offers, ok := d.hello(name, r)
+	if ok && t.STARTTLS && d.tls == nil {
+		ok = d.startTLS(t, offers, r)
+		if ok { // what was said before TLS counts no more (RFC 3207, section 4.2)
+			_, ok = d.hello(name, r)
+		}
+	}
+	return ok && (t.MailFrom == "" || d.envelope(t, r))
+}
+
+// hello says EHLO, and HELO to those who do not know it. The reply to EHLO
+// lists what the relay offers.
+func (d *dialogue) hello(name string, r *Result) (reply, bool) {
 	rep, err := d.ask("EHLO "+name, 250)
 	if r.settle(StageEHLO, 250, rep, err) {
-		return true
+		return rep, true
 	}
 	if err != nil || rep.code < 500 {
-		return false
+		return reply{}, false
 	}
 	older := *r
 	rep, err = d.ask("HELO "+name, 250)
 	if older.settle(StageEHLO, 250, rep, err) {
 		older.Outcome, older.Err = 0, nil
-		older.Note = "EHLO refused, HELO taken"
+		older.remark("EHLO refused, HELO taken")
 		*r = older
-		return true
+		return reply{}, true
 	}
 	// A relay that has refused EHLO may close instead of listening on: what it
 	// said then tells more than the closing.
 	if err == nil {
 		*r = older
 	}
-	return false
+	return reply{}, false
 }
 
 // quit takes leave, for a short while at most. A relay that has shown itself
@@ -82,10 +99,7 @@ func (d *dialogue) quit(ctx context.Context, r *Result) {
 		return
 	}
 	d.note(odd)
-	if r.Note != "" {
-		r.Note += "; "
-	}
-	r.Note += shorten(odd)
+	r.remark(shorten(odd))
 }
 
 // helo is the name to say: the target's, the machine's, or, on a machine

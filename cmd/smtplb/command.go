@@ -35,7 +35,7 @@ func newRoot(std streams, environ []string) *cobra.Command {
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
-	root.AddCommand(newRunCommand(std, environ), newCheckCommand(std, environ), newDemoCommand(std), newVersionCommand(std))
+	root.AddCommand(newRunCommand(std, environ), newCheckCommand(std, environ), newDemoCommand(std), newProbeCommand(std), newVersionCommand(std))
 	return root
 }
 

@@ -174,7 +174,7 @@ pools:
       keep_warm: {share: 12.5%, min_per_hour: 9, max_sessions: 3}
       ramp: {over: 48h, start: 0.0001%}
     slow_start: 0s
-    probe: {type: smtps, interval: 1m, fast_interval: 500ms, timeout: 1.5s, rise: 1, fall: 1, helo: lb.example.com, address: ":465"}
+    probe: {type: smtps, interval: 1m, fast_interval: 500ms, timeout: 1.5s, rise: 1, fall: 1, helo: lb.example.com, mail_from: "<>", rcpt_to: "post.master+probe@Example.com", address: ":465"}
     passive: {failures: 1, eject: 1s, max_eject: 1s}
     timeouts: {connect: 1s, greeting: 2s, hedge: 800ms, session_setup: 2s, idle: 11m, drain: 0s}
 admin: {address: "[::]:9925", token_file: /etc/smtplb/token}
@@ -209,7 +209,8 @@ workers: 4
 		{"slow_start", p.SlowStart, time.Duration(0)},
 		{"probe", p.Probe, config.Probe{
 			Type: config.ProbeSMTPS, Interval: time.Minute, FastInterval: 500 * time.Millisecond,
-			Timeout: 1500 * time.Millisecond, Rise: 1, Fall: 1, HELO: "lb.example.com", Address: config.Endpoint{Port: 465},
+			Timeout: 1500 * time.Millisecond, Rise: 1, Fall: 1, HELO: "lb.example.com",
+			MailFrom: "<>", RcptTo: "post.master+probe@Example.com", Address: config.Endpoint{Port: 465},
 		}},
 		{"passive", p.Passive, config.Passive{Failures: 1, Eject: time.Second, MaxEject: time.Second}},
 		{"timeouts", p.Timeouts, config.Timeouts{

@@ -54,7 +54,7 @@ func decodeHooks() mapstructure.DecodeHookFunc {
 		textHook(parseListen, wantListen),
 		textHook(parseEndpoint, wantEndpoint),
 		textHook(parseSource, "must be an IP address in quotes"),
-		textHook(parseHedge, "must be auto, or a time with its unit, such as 800ms"),
+		textHook(parseHedge, wantHedge),
 		textHook(parseDiscover, "must be mx:NAME or srv:NAME"),
 		enumHook(ProtocolSMTP, ProtocolTCP),
 		enumHook(Deny421, Deny554, DenyDrop),

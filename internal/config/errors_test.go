@@ -185,6 +185,7 @@ func TestPoolMistakesNameWhatIsRight(t *testing.T) {
 	const (
 		unit    = "must be a time with its unit, such as 500ms, 15s or 2m"
 		percent = "must be a share such as 5% or 2.5%"
+		sender  = `must be a mailbox such as "probe@example.com", or "<>" for the null sender`
 	)
 	checkRules(t, withPool, []rule{
 		{"balance", "roundrobin", `5: pools[0].balance: "roundrobin": must be least_connections`},
@@ -217,6 +218,19 @@ func TestPoolMistakesNameWhatIsRight(t *testing.T) {
 		{"probe", "{fall: 101}", `5: pools[0].probe.fall: 101: must be 1 to 100`},
 		{"probe", `{helo: "a b"}`, `5: pools[0].probe.helo: "a b": must be a domain name such as "mx.example.com", or an address literal such as "[192.0.2.1]"`},
 		{"probe", "{type: tcp, starttls: true}", `5: pools[0].probe.starttls: true: must be false with type tcp: only smtp has STARTTLS`},
+		{"probe", "{type: smtps, starttls: true}", `5: pools[0].probe.starttls: true: must be false with type smtps: only smtp has STARTTLS`},
+		{"probe", "{mail_from: probe}", `5: pools[0].probe.mail_from: "probe": ` + sender},
+		{"probe", `{mail_from: "<a@b.example>"}`, `5: pools[0].probe.mail_from: "<a@b.example>": ` + sender},
+		{"probe", `{mail_from: "a b@c.example"}`, `5: pools[0].probe.mail_from: "a b@c.example": ` + sender},
+		{"probe", `{mail_from: "a..b@c.example"}`, `5: pools[0].probe.mail_from: "a..b@c.example": ` + sender},
+		{"probe", `{mail_from: "a@b@c.example"}`, `5: pools[0].probe.mail_from: "a@b@c.example": ` + sender},
+		{"probe", `{mail_from: "a@b c"}`, `5: pools[0].probe.mail_from: "a@b c": ` + sender},
+		{"probe", `{mail_from: 7}`, `5: pools[0].probe.mail_from: 7: must be text: write it in quotes`},
+		{"probe", `{mail_from: "<>", rcpt_to: "<>"}`, `5: pools[0].probe.rcpt_to: "<>": must be a mailbox such as "postmaster@example.com"`},
+		{"probe", `{rcpt_to: a@b.example}`, `5: pools[0].probe.rcpt_to: "a@b.example": needs a sender: set mail_from, to "<>" for the null sender`},
+		{"probe", `{mail_from: x, rcpt_to: a@b.example}`, `5: pools[0].probe.mail_from: "x": ` + sender},
+		{"probe", `{type: tcp, mail_from: "<>", rcpt_to: a@b.example}`, `5: pools[0].probe.mail_from: "<>": must be empty with type tcp: that check says nothing`},
+		{"probe", `{type: tcp, rcpt_to: a@b.example}`, `5: pools[0].probe.rcpt_to: "a@b.example": must be empty with type tcp: that check says nothing`},
 		{"probe", "{address: x}", `5: pools[0].probe.address: "x": must be IP:port or name:port, such as "10.10.1.11:25" or "relay.example.com:25"`},
 		{"passive", "{failures: 0}", `5: pools[0].passive.failures: 0: must be 1 to 1000`},
 		{"passive", "{eject: 0s}", `5: pools[0].passive.eject: "0s": must be 1ms to 24h`},
@@ -229,10 +243,10 @@ func TestPoolMistakesNameWhatIsRight(t *testing.T) {
 		{"timeouts", "{session_setup: 10s}", `5: pools[0].timeouts.session_setup: "10s": must be at least greeting (15s, the default)`},
 		{"timeouts", "{session_setup: 6m}", `5: pools[0].timeouts.session_setup: "6m": must be 1ms to 5m: the client waits 5 minutes for its greeting (RFC 5321, 4.5.3.2.1)`},
 		{"timeouts", "{session_setup: 0s}", `5: pools[0].timeouts.session_setup: "0s": must be 1ms to 5m`},
-		{"timeouts", "{hedge: 15s}", `5: pools[0].timeouts.hedge: "15s": must be auto or below greeting (15s): the wait is over by then`},
-		{"timeouts", "{hedge: -1s}", `5: pools[0].timeouts.hedge: "-1s": must be auto, or 0s (never) or more`},
-		{"timeouts", "{hedge: soon}", `5: pools[0].timeouts.hedge: "soon": must be auto, or a time with its unit, such as 800ms`},
-		{"timeouts", "{hedge: 1}", `5: pools[0].timeouts.hedge: 1: must be auto, or a time with its unit, such as 800ms`},
+		{"timeouts", "{hedge: 15s}", `5: pools[0].timeouts.hedge: "15s": must be auto, off, or below greeting (15s): the wait is over by then`},
+		{"timeouts", "{hedge: -1s}", `5: pools[0].timeouts.hedge: "-1s": must be auto, off, or a time above 0s`},
+		{"timeouts", "{hedge: soon}", `5: pools[0].timeouts.hedge: "soon": must be auto, off, or a time with its unit, such as 800ms`},
+		{"timeouts", "{hedge: 1}", `5: pools[0].timeouts.hedge: 1: must be auto, off, or a time with its unit, such as 800ms`},
 		{"timeouts", "{idle: 10m59s}", `5: pools[0].timeouts.idle: "10m59s": must be at least 11m: the client waits 10 minutes after the final dot (RFC 5321, 4.5.3.2.6), a cut then means duplicates`},
 		{"timeouts", "{idle: 25h}", `5: pools[0].timeouts.idle: "25h": must be 11m to 24h`},
 		{"timeouts", "{drain: -1s}", `5: pools[0].timeouts.drain: "-1s": must be 0s to 24h`},

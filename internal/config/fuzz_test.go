@@ -105,6 +105,9 @@ func checkPoolInvariants(t *testing.T, p *config.Pool) {
 	if pr := p.Probe; pr.Interval <= 0 || pr.FastInterval <= 0 || pr.Timeout <= 0 || pr.Rise < 1 || pr.Fall < 1 || pr.HELO == "" {
 		t.Fatalf("probe %+v", pr)
 	}
+	if pr := p.Probe; strings.ContainsAny(pr.MailFrom+pr.RcptTo, "\r\n \x00") || pr.RcptTo != "" && pr.MailFrom == "" || pr.STARTTLS && pr.Type != config.ProbeSMTP {
+		t.Fatalf("probe %+v", pr)
+	}
 	if fo := p.Failover; fo.MinHealthy < 1 || fo.KeepWarm.Share < 0 || fo.KeepWarm.Share > 500_000 || fo.Ramp.Start <= 0 {
 		t.Fatalf("failover %+v", fo)
 	}

@@ -36,6 +36,15 @@ type Probe struct {
 	// with type smtp. Default false.
 	STARTTLS bool `koanf:"starttls"`
 
+	// MailFrom is the sender in a MAIL FROM that a backend must take, then
+	// taken back with RSET: local@domain, or "<>" for the null sender. Not with
+	// type tcp. Default "": not asked.
+	MailFrom string `koanf:"mail_from"`
+
+	// RcptTo is the recipient in a RCPT TO that a backend must take after
+	// MailFrom, which it needs; no message follows. Default "": not asked.
+	RcptTo string `koanf:"rcpt_to"`
+
 	// Address is what is checked in place of the backend's own address:
 	// IP:port, name:port, or :port for another port of the backend itself
 	// (Host is then empty). Default "": the backend's own address.
@@ -68,6 +77,24 @@ func (r *report) checkProbe(p *Probe, at string) {
 	r.mailName(at+".helo", p.HELO)
 	if p.STARTTLS && p.Type != ProbeSMTP {
 		r.fail(at+".starttls", fmt.Sprintf("must be false with type %s: only smtp has STARTTLS", p.Type))
+	}
+	r.checkEnvelope(p, at)
+}
+
+func (r *report) checkEnvelope(p *Probe, at string) {
+	if p.MailFrom != "" && p.MailFrom != "<>" && !isMailbox(p.MailFrom) {
+		r.fail(at+".mail_from", `must be a mailbox such as "probe@example.com", or "<>" for the null sender`)
+	}
+	if p.RcptTo != "" && !isMailbox(p.RcptTo) {
+		r.fail(at+".rcpt_to", `must be a mailbox such as "postmaster@example.com"`)
+	}
+	switch {
+	case p.Type == ProbeTCP && p.MailFrom != "":
+		r.fail(at+".mail_from", "must be empty with type tcp: that check says nothing")
+	case p.Type == ProbeTCP && p.RcptTo != "":
+		r.fail(at+".rcpt_to", "must be empty with type tcp: that check says nothing")
+	case p.RcptTo != "" && p.MailFrom == "" && !r.failed(at+".mail_from"):
+		r.fail(at+".rcpt_to", `needs a sender: set mail_from, to "<>" for the null sender`)
 	}
 }
 

@@ -46,6 +46,27 @@ func isMailName(name string) bool {
 	return opened && closed && err == nil && ip.Zone() == "" && ip.Is6() == v6
 }
 
+// isMailbox reports whether text may stand between the angle brackets of MAIL
+// FROM and RCPT TO: a local part without quotes, "@", and a domain or an address
+// literal, within RFC 5321's lengths (4.5.3.1.1 and 4.5.3.1.3).
+func isMailbox(text string) bool {
+	local, domain, ok := strings.Cut(text, "@")
+	if !ok || len(local) > 64 || len(text) > 254 || !isMailName(domain) {
+		return false
+	}
+	for atom := range strings.SplitSeq(local, ".") {
+		if atom == "" || strings.ContainsFunc(atom, func(c rune) bool { return !isAtomRune(c) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// isAtomRune is the atext of RFC 5322, 3.2.3.
+func isAtomRune(c rune) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", c)
+}
+
 // isName reports whether name can name a listener, a pool or a backend. Names
 // go into logs, metrics and the path of a URL, where ".." and "/" would name
 // something else.

@@ -16,7 +16,8 @@ type Timeouts struct {
 	Greeting time.Duration `koanf:"greeting"`
 
 	// Hedge is when a second relay is asked while the first is still silent:
-	// auto, or a time below Greeting; 0s is never. Default auto.
+	// auto (three times what its greetings usually take, at least 1s), off, or a
+	// time below Greeting. Default auto.
 	Hedge Hedge `koanf:"hedge"`
 
 	// SessionSetup bounds all attempts of one session together, 1ms to 5m: the
@@ -45,8 +46,11 @@ type Hedge struct {
 
 // String gives the value as it stands in the file.
 func (h Hedge) String() string {
-	if h.Auto {
+	switch {
+	case h.Auto:
 		return "auto"
+	case h.After == 0:
+		return "off"
 	}
 	return short(h.After)
 }
@@ -64,9 +68,9 @@ func (r *report) checkTimeouts(t *Timeouts, at string) {
 	switch {
 	case t.Hedge.Auto || r.failed(at+".greeting"):
 	case t.Hedge.After < 0:
-		r.fail(at+".hedge", "must be auto, or 0s (never) or more")
+		r.fail(at+".hedge", "must be auto, off, or a time above 0s")
 	case t.Hedge.After >= t.Greeting:
-		r.fail(at+".hedge", fmt.Sprintf("must be auto or below greeting (%s): the wait is over by then", short(t.Greeting)))
+		r.fail(at+".hedge", fmt.Sprintf("must be auto, off, or below greeting (%s): the wait is over by then", short(t.Greeting)))
 	}
 
 	// The client may wait 10 minutes for the answer to its final dot; cut

@@ -206,13 +206,18 @@ func short(d time.Duration) string {
 	return text
 }
 
+const wantHedge = "must be auto, off, or a time with its unit, such as 800ms"
+
 func parseHedge(text string) (Hedge, error) {
-	if text == "auto" {
+	switch text {
+	case "auto":
 		return Hedge{Auto: true}, nil
+	case "off":
+		return Hedge{}, nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		return Hedge{}, errors.New("must be auto, or a time with its unit, such as 800ms")
+		return Hedge{}, errors.New(wantHedge)
 	}
 	return Hedge{After: d}, nil
 }

@@ -94,7 +94,7 @@ func TestValuesShowAsTheyAreWritten(t *testing.T) {
 			t.Errorf("%q: got %q, %v", text, d, err)
 		}
 	}
-	for _, text := range []string{"auto", "0s", "800ms"} {
+	for _, text := range []string{"auto", "off", "800ms"} {
 		if h, err := parseHedge(text); err != nil || h.String() != text {
 			t.Errorf("%q: got %q, %v", text, h, err)
 		}
