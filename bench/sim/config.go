@@ -27,6 +27,9 @@ type Config struct {
 	FailAt, FailFor time.Duration
 	FailAs          balancer.Outcome // how they fail; not OK
 
+	// KeepWarm is the part of its new sessions that a balancer gives to its standby while that is not needed, 0 to 1.
+	KeepWarm float64
+
 	// RelayFaults is how likely a relay is to have a failure of its own in the day, 0 to 1: for half a minute to half an
 	// hour, and not around the site's failure, so that each kind can be read alone.
 	RelayFaults float64
@@ -47,6 +50,7 @@ func Default() Config {
 		Sessions: 50000, Seed: 1,
 		Weights: 5, Sharing: 3,
 		FailAt: 10 * time.Hour, FailFor: 2 * time.Hour, FailAs: balancer.Refused,
+		KeepWarm:    0.1,
 		RelayFaults: 0.05,
 	}
 }
@@ -74,6 +78,9 @@ func (c *Config) Check() error {
 	}
 	if c.FailAs == balancer.OK || c.FailAs > balancer.NotSMTP {
 		errs = append(errs, fmt.Errorf("fail-as %s: want a way to fail, such as %s", c.FailAs, balancer.Refused))
+	}
+	if !(c.KeepWarm >= 0 && c.KeepWarm <= 1) {
+		errs = append(errs, fmt.Errorf("keep-warm %v: want 0 to 1", c.KeepWarm))
 	}
 	if math.IsNaN(c.RelayFaults) || c.RelayFaults < 0 || c.RelayFaults > 1 {
 		errs = append(errs, fmt.Errorf("relay-faults %v: want 0 to 1", c.RelayFaults))
@@ -105,8 +112,8 @@ const (
 	phases
 )
 
-// settling is how long after the end of a site's failure hours do not count as healthy yet. Probes bring relays back within
-// seconds; a minute's load is whole again after the next minutes.
+// settling is how long after the end of a site's failure hours do not count as healthy yet. Checks bring relays back within
+// half a minute, the sessions follow after failbackDelay, and a minute's load is whole again after the next minutes.
 const settling = 5 * time.Minute
 
 func (p phase) String() string {

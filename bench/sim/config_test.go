@@ -32,8 +32,11 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 		{"to fail well", func(c *Config) { c.FailAs = balancer.OK }, []string{"fail-as ok: want a way to fail, such as refused"}},
 		{"to fail somehow", func(c *Config) { c.FailAs = balancer.NotSMTP + 1 }, []string{"fail-as unknown"}},
 		{"not a probability", func(c *Config) { c.RelayFaults = math.NaN() }, []string{"relay-faults NaN: want 0 to 1"}},
-		{"all at once", func(c *Config) { *c = Config{FailAt: 25 * time.Hour, RelayFaults: 2} },
-			[]string{"sites 0", "balancers 0", "relays 0", "sessions 0", "weights 0", "sharing 0", "fail-at 25h", "fail-as ok", "relay-faults 2"}},
+		{"nothing kept warm", func(c *Config) { c.KeepWarm = 0 }, nil},
+		{"no part", func(c *Config) { c.KeepWarm = math.NaN() }, []string{"keep-warm NaN: want 0 to 1"}},
+		{"more than all", func(c *Config) { c.KeepWarm = 1.01 }, []string{"keep-warm 1.01: want 0 to 1"}},
+		{"all at once", func(c *Config) { *c = Config{FailAt: 25 * time.Hour, KeepWarm: -1, RelayFaults: 2} },
+			[]string{"sites 0", "balancers 0", "relays 0", "sessions 0", "weights 0", "sharing 0", "fail-at 25h", "fail-as ok", "keep-warm -1", "relay-faults 2"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

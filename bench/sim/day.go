@@ -22,8 +22,17 @@ type day struct {
 	servers  []server
 	sessions []session
 	free     []int32 // of sessions, those not in use
+	running  int     // sessions that are in use
+	hedging  int     // of those, how many ask two relays
+	scratch  []int
 	watches  []watch
+	restless time.Duration // until then no watch sleeps
 	ledger   *ledger
+	tier     int     // in use, by its priority
+	warmth   []uint8 // what became of each session that might have kept the standby warm
+
+	greetings *greetings
+	setups    *setups
 
 	result dayResult
 
@@ -33,13 +42,15 @@ type day struct {
 
 // dayResult is what a balancer's day comes to, besides its ledger.
 type dayResult struct {
-	sessions [phases]int64 // that a relay greeted well
-	attempts [phases]int64 // at a relay
-	most     int           // attempts of one session
-	held     int64         // sessions that waited because their server ran as many as it may
-	failed   failures
-	warm     warmth
-	moves    moves
+	sessions  [phases]int64 // that a relay greeted well
+	attempts  [phases]int64 // at a relay
+	most      int           // attempts of one session
+	hedged    int64         // times that a second relay was asked beside a late one
+	overtaken int64         // times that one was late which would have greeted
+	held      int64         // sessions that waited because their server ran as many as it may
+	failed    failures
+	warm      warmth
+	moves     moves
 }
 
 func newDay(cfg *Config, f *fleet, number int) (*day, error) {
@@ -50,9 +61,11 @@ func newDay(cfg *Config, f *fleet, number int) (*day, error) {
 		arrivals: newArrivals(traffic, p.sessions), rng: traffic,
 		servers: make([]server, p.servers),
 		result:  dayResult{moves: newMoves(cfg, p)},
+
+		greetings: newGreetings(cfg.Seed, number, p), setups: newSetups(),
 	}
 	var err error
-	if d.pool, err = f.newPool(p, d.turned); err != nil {
+	if d.pool, err = f.newPool(p, cfg.KeepWarm, news{d.changed, d.tiering, d.hasten}); err != nil {
 		return nil, err
 	}
 	shift := traffic.Float64()
@@ -95,6 +108,7 @@ func (d *day) run() {
 			d.happen(e)
 		default:
 			d.ledger.settle()
+			d.result.warm.count(d.warmth, d.cfg.KeepWarm)
 			return
 		}
 	}
@@ -109,9 +123,8 @@ func (d *day) happen(e event) {
 		server := s.server
 		d.end(who)
 		d.serve(server)
-	case attemptFails:
-		d.failed(who)
-		d.ask(who)
+	case sessionLooks:
+		d.look(who)
 	case serverRetries:
 		d.serve(who)
 	case relayFails:
@@ -119,18 +132,35 @@ func (d *day) happen(e event) {
 	case probeDue:
 		d.probe(who)
 	case probeFails:
-		d.probed(who, false)
+		d.probed(who, d.watches[who].outcome)
 	}
 }
 
 // now is the time as the balancer takes it.
 func (d *day) now() time.Time { return time.Unix(0, int64(d.at)) }
 
-// turned hears from the pool that a relay went down or came up.
-func (d *day) turned(index int, up bool) {
-	d.ledger.turn(index, up)
-	if index < d.plan.local {
-		d.result.moves.turned(d.at, up)
+// changed hears from the pool that a relay is in another state.
+func (d *day) changed(index int, c balancer.Change) {
+	if up := c.To == balancer.Up; d.ledger.up[index] != up {
+		d.ledger.turn(index, up)
+		if index < d.plan.local {
+			d.result.moves.turned(d.at, up)
+		}
+	}
+	d.rouse(time.Duration(c.Until.UnixNano()), !c.Until.IsZero())
+}
+
+// rouse has every relay checked at its turns while something may come due in the pool: the end of an ejection, the
+// steps of a slow start, the way back of the sessions. The pool has no timer, it does what is due at the next call, and in a
+// quiet hour that is a check.
+func (d *day) rouse(until time.Duration, set bool) {
+	from := d.at
+	if set {
+		from = max(from, until)
+	}
+	d.restless = max(d.restless, from+failbackDelay+slowStart)
+	for i := range d.watches {
+		d.wake(i)
 	}
 }
 
@@ -138,7 +168,7 @@ func (d *day) faultOf(index int) *fault {
 	return faultAt(d.fleet.relays[d.plan.pool[index]].faults, d.at)
 }
 
-// wake has a relay checked that is about to fail.
+// wake has a relay checked from its next turn on.
 func (d *day) wake(index int) {
 	if w := &d.watches[index]; w.asleep {
 		w.wake(d.at)
@@ -164,31 +194,26 @@ func (d *day) probe(index int) {
 		return
 	}
 	w.began = d.at
-	f := d.faultOf(index)
-	if f == nil {
-		d.probed(index, true)
-		return
+	w.outcome = balancer.OK
+	if f := d.faultOf(index); f != nil {
+		w.outcome = f.outcome
 	}
-	if wait := takes(f.outcome); wait > 0 {
+	if wait := takes(w.outcome); wait > 0 {
 		w.running = true
 		d.events.push(d.at+wait, probeFails, index)
 		return
 	}
-	d.probed(index, false)
+	d.probed(index, w.outcome)
 }
 
 // probed reports a check, and plans the next one.
-func (d *day) probed(index int, passed bool) {
+func (d *day) probed(index int, outcome balancer.Outcome) {
 	d.checks++
-	verdict := balancer.VerdictGood
-	if !passed {
-		verdict = balancer.VerdictFailed
-	}
-	d.pool.Probe(d.now(), index, verdict, "failed")
+	d.pool.Probe(d.now(), index, verdictOf(outcome), outcome.String())
 	w := &d.watches[index]
-	settled := w.result(d.at, passed)
-	if settled && !d.everyProbe {
-		w.asleep = true // the relay is up: settling takes more good checks than rising
+	settled := w.result(d.at, d.pool.Doubtful(index))
+	if settled && outcome == balancer.OK && d.at >= d.restless && !d.everyProbe {
+		w.asleep = true // the relay is up, and in no doubt
 		return
 	}
 	d.events.push(w.due, probeDue, index)

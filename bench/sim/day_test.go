@@ -2,6 +2,7 @@ package sim
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ func mustDay(t *testing.T, c *Config, f *fleet, number int) *day {
 
 // A check of a settled relay that is well changes nothing: the day with every check is the day without them.
 func TestSkippedChecksChangeNothing(t *testing.T) {
-	for _, as := range []balancer.Outcome{balancer.Refused, balancer.ConnectTimeout, balancer.GreetingTimeout} {
+	for _, as := range []balancer.Outcome{balancer.Refused, balancer.ConnectTimeout, balancer.GreetingTimeout, balancer.Greeting4xx} {
 		t.Run(as.String(), func(t *testing.T) {
 			t.Parallel()
 			c := small()
@@ -30,7 +31,8 @@ func TestSkippedChecksChangeNothing(t *testing.T) {
 				diligent.everyProbe = true
 				lazy.run()
 				diligent.run()
-				if !reflect.DeepEqual(lazy.result, diligent.result) || !reflect.DeepEqual(lazy.ledger, diligent.ledger) {
+				if !reflect.DeepEqual(lazy.result, diligent.result) || !reflect.DeepEqual(lazy.ledger, diligent.ledger) ||
+					!reflect.DeepEqual(lazy.setups, diligent.setups) {
 					t.Errorf("balancer %d: results differ:\n%+v\n%+v", number, lazy.result, diligent.result)
 				}
 				if settled := len(f.plans[number].pool) * int(wholeDay/probeInterval); diligent.checks < settled*9/10 || lazy.checks > settled/2 {
@@ -45,7 +47,7 @@ func TestSkippedChecksChangeNothing(t *testing.T) {
 // A failed session has the relay checked as soon as its last check is a second ago, not at its next turn.
 func TestFailedSessionHasItsRelayChecked(t *testing.T) {
 	c := small()
-	c.FailFor, c.RelayFaults = 0, 0
+	c.FailFor, c.RelayFaults, c.KeepWarm = 0, 0, 0
 	f := newFleet(&c)
 	d := mustDay(t, &c, f, 0)
 	for i := range d.watches {
@@ -58,24 +60,22 @@ func TestFailedSessionHasItsRelayChecked(t *testing.T) {
 	}
 	d.at = at
 	d.begin(0, time.Second)
-	if d.result.warm.helped != 1 {
-		t.Fatalf("%+v: want the session at the standby, after all %d own relays", d.result, d.plan.local)
+	asked := d.sessions[0].tried
+	if len(asked) != 3 || d.ledger.tier[d.sessions[0].index] != 1 {
+		t.Fatalf("asked %v, now %d: want three own relays, then the standby", asked, d.sessions[0].index)
 	}
 	for i := range d.watches {
 		w := &d.watches[i]
-		if asked := i < d.plan.local; asked == w.asleep || asked && w.due != at {
-			t.Errorf("relay %d, asked %v: asleep %v, the next check in %s; want those asked to be checked now", i, asked, w.asleep, w.due-at)
+		if failed := slices.Contains(asked, i); failed == w.asleep || failed && w.due != at {
+			t.Errorf("relay %d, failed %v: asleep %v, the next check in %s; want those that failed to be checked now", i, failed, w.asleep, w.due-at)
 		}
 	}
-	for {
-		due, more := d.events.next()
-		if !more || due > at {
-			break
-		}
-		e := d.events.pop()
-		d.happen(e)
+	d.passes(0)
+	if d.checks != len(asked) {
+		t.Errorf("%d checks were made, want one of each of the %d relays", d.checks, len(asked))
 	}
-	if d.checks != d.plan.local {
-		t.Errorf("%d checks were made, want one of each of the %d relays", d.checks, d.plan.local)
+	d.passes(5 * time.Second)
+	if d.result.warm.helped != 1 {
+		t.Errorf("%+v: want the standby to have helped out", d.result)
 	}
 }

@@ -2,7 +2,8 @@
 // of mail, with a site failure in it, in simulated time.
 //
 //	smtpbench sim                              # the default fleet: a minute of CPU
-//	smtpbench sim --fail-as connect_timeout    # the site does not refuse, it is silent
+//	smtpbench sim --fail-as greeting_timeout   # the site does not refuse, it is silent
+//	smtpbench sim --keep-warm 5%               # less for the standby
 //	smtpbench sim --json >day.json
 //
 // or from Go:
@@ -12,7 +13,7 @@
 //	err = report.WriteText(os.Stdout)
 //
 // What is measured is package balancer, the real one: every session is an Acquire, an Established or a Fail, and a Release, every
-// check a Probe. All the rest is a model, which does no I/O and reads no clock, and draws its random numbers from the seed. The
+// check a Probe. Pools are configured as the product's are by default, but for the share of the standby. All the rest is a model, which does no I/O and reads no clock, and draws its random numbers from the seed. The
 // report is the same for the same Config, whatever the number of CPUs; on another processor architecture the last digits of a
 // float may differ.
 //
@@ -29,8 +30,12 @@
 //
 // The faults: at 10:00 every relay of one site begins to fail, new sessions and checks alike, for two hours. Besides, one relay in
 // twenty fails for a while by itself, in any of the ways that a relay can. A session that fails asks the next relay, as in
-// proxy, until timeouts.session_setup is over; timeouts and the pace of checks are the product's defaults. Sessions under way
-// go on: with those a balancer has nothing to do any more.
+// proxy, until timeouts.session_setup is over; one whose relay says nothing asks a second one beside it when the balancer's
+// patience with that relay is over, and a third in place of the first when both are late, as long as not more than a tenth of
+// the balancer's sessions do so. A well relay takes its time to greet too,
+// each its own, so that there are habits to learn. A failed session has the relay checked at once. A relay that greets with a
+// 4xx code does so with 421, sessions and checks alike. Timeouts and the pace of checks are the product's defaults. Sessions
+// under way go on: with those a balancer has nothing to do any more.
 //
 // # The measures
 //
@@ -46,15 +51,19 @@
 //     too many is nothing to tell where there is one. Beside it stands what perfect shares would have come to: pools are dealt by
 //     chance and differ in how much mail they have for their weight, which no balancer can help. The rest is that
 //     sessions differ in length.
-//   - Warm share: the part of the sessions that the standby is given first while a relay of the own site is up, against the
-//     configured one. This version's balancer has none to configure: it is 0 %.
-//   - Time to shift: from the start of the failure until the last session asked a relay of the failed site, and until all
-//     of those were down. Time to fail back: from its end until the last session was given to the standby, and until all
-//     relays of the site were up again, as only then the shares are whole.
+//   - Warm share: the part of the sessions that the standby carries to be kept warm, against the configured one: over the
+//     day, and over any 200 sessions in a row. Of the sessions that begin while the own site is in use and a relay of the standby
+//     is up.
+//   - Setup: from a session's start until a relay has greeted it. The first minute of the failure is told apart.
+//   - Time to shift: from the start of the failure until the last session asked a relay of the failed site, until new
+//     sessions went to the standby, and until none of the site's relays was up. Time to fail back: from its end until the last
+//     session was given to the standby, those apart that keep it warm, until new sessions went to their own site, and until
+//     all relays of it were up again.
 //   - Failed sessions: no relay was found, so the client read a 421.
 //
 // # What it does not do
 //
-// A relay's load does not slow it down, balancers do not restart, and a check of a well relay takes no time. A check that would find
-// a relay well that was well before is not made, as it changes nothing; the tests hold that against a run with every one.
+// A relay's load does not slow it down, balancers do not restart, and a check of a well relay takes no time. While nothing is
+// amiss or about to come due in a pool, its checks are not made, as they change nothing; the tests hold that against a run
+// with every one.
 package sim

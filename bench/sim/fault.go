@@ -17,6 +17,14 @@ const (
 	fastInterval  = time.Second
 	probeRise     = 2
 	probeFall     = 3
+
+	passiveFailures = 3
+	passiveEject    = 30 * time.Second
+	passiveMaxEject = 5 * time.Minute
+
+	minHealthy    = 1
+	failbackDelay = 2 * time.Minute
+	slowStart     = 30 * time.Second
 )
 
 // fault is a time in which a relay serves no new session and passes no probe. Sessions under way go on.
@@ -26,7 +34,7 @@ type fault struct {
 }
 
 // takes is how long it takes to see that a relay fails so, for a session and for a probe alike. What does not wait for a
-// timeout is immediate here: a millisecond or less.
+// timeout is immediate here: a millisecond or less. A session that is asking another relay meanwhile need not wait for it.
 func takes(o balancer.Outcome) time.Duration {
 	switch o {
 	case balancer.ConnectTimeout:
@@ -35,6 +43,18 @@ func takes(o balancer.Outcome) time.Duration {
 		return greetingTimeout
 	default:
 		return 0
+	}
+}
+
+// verdictOf is what a check that ends so says of the relay. A greeting of 4xx is taken for the usual one, 421.
+func verdictOf(o balancer.Outcome) balancer.Verdict {
+	switch o {
+	case balancer.OK:
+		return balancer.VerdictGood
+	case balancer.Greeting4xx:
+		return balancer.VerdictBusy
+	default:
+		return balancer.VerdictFailed
 	}
 }
 

@@ -133,9 +133,23 @@ func (d *deck) deal(n int) []int32 {
 	return hand
 }
 
-// newPool makes the plan's pool. onChange is told of every relay that goes down or comes up, by its index in the pool.
-func (f *fleet) newPool(p *plan, onChange func(index int, up bool)) (*balancer.Pool, error) {
-	cfg := balancer.Config{Name: "outbound", Rise: probeRise, Fall: probeFall}
+// news is who hears of what happens in a pool. Relays are named by their index in it.
+type news struct {
+	change     func(index int, c balancer.Change)
+	tierChange func(balancer.TierChange)
+	failure    func(index int)
+}
+
+// newPool makes the plan's pool, configured as the product is by default, but for the share of the standby.
+func (f *fleet) newPool(p *plan, keepWarm float64, tell news) (*balancer.Pool, error) {
+	cfg := balancer.Config{
+		Name: "outbound", Rise: probeRise, Fall: probeFall,
+		Failures: passiveFailures, Eject: passiveEject, MaxEject: passiveMaxEject,
+		MinHealthy: minHealthy, FailbackDelay: failbackDelay, SlowStart: slowStart,
+		Warm:         balancer.Warm{Share: keepWarm},
+		OnTierChange: tell.tierChange,
+		OnFailure:    func(b *balancer.Backend, _ balancer.Outcome) { tell.failure(b.Index()) },
+	}
 	index := make(map[string]int, len(p.pool))
 	for i, number := range p.pool {
 		r := &f.relays[number]
@@ -149,7 +163,7 @@ func (f *fleet) newPool(p *plan, onChange func(index int, up bool)) (*balancer.P
 			Name: name, Site: siteName(r.site), Weight: r.weight, Priority: tier,
 		})
 	}
-	cfg.OnChange = func(c balancer.Change) { onChange(index[c.Backend], c.To == balancer.Up) }
+	cfg.OnChange = func(c balancer.Change) { tell.change(index[c.Backend], c) }
 	return balancer.New(cfg)
 }
 

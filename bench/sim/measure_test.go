@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"math"
 	"reflect"
 	"testing"
 	"time"
@@ -68,36 +67,6 @@ func TestRelayErrorIsAPartOfWhatItWasOwed(t *testing.T) {
 	}
 }
 
-func TestWarmShareIsHeldAgainstTheConfigured(t *testing.T) {
-	var w warmth
-	for range 90 {
-		w.session(true, 0, 0) // home
-	}
-	for range 6 {
-		w.session(true, 1, 1) // kept warm
-	}
-	w.session(true, 1, 0)  // was to keep it warm, but it failed: it is not warmer for that
-	w.session(true, 0, 1)  // helped out
-	w.session(false, 1, 1) // its own site is away: needed, not warmth
-	w.session(false, 0, 1)
-	if want := (warmth{sessions: 98, kept: 6, helped: 1}); w != want {
-		t.Errorf("counted %+v, want %+v", w, want)
-	}
-	days := []warmth{{sessions: 1000, kept: 50}, {sessions: 1000, kept: 70}, {sessions: 1000}, {sessions: 99, kept: 99}, {}}
-	for configured, want := range map[float64][]float64{0.05: {0, 0.02, 0.05}, 0: {0.05, 0.07, 0}} {
-		got := warmErrors(configured, days)
-		if len(got) != len(want) {
-			t.Errorf("configured %v: %v, want %v", configured, got, want)
-			continue
-		}
-		for i := range want {
-			if math.Abs(got[i]-want[i]) > 1e-12 {
-				t.Errorf("configured %v: %v, want %v", configured, got, want)
-			}
-		}
-	}
-}
-
 func TestShareOfNothingIsNothing(t *testing.T) {
 	if got := share(0, 0); got != 0 {
 		t.Errorf("0 of 0: %v", got)
@@ -111,13 +80,15 @@ func TestMovesAreCountedFromTheFailure(t *testing.T) {
 	c := Default() // 10:00 to 12:00
 	m := newMoves(&c, &plan{site: failedSite, local: 2})
 	from, to := c.FailAt, c.FailAt+c.FailFor
-	if m.lastAsked != never || m.allDown != never || m.lastStandby != never || m.allBack != never {
+	if m.lastAsked != never || m.allDown != never || m.lastStandby != never || m.allBack != never ||
+		m.left != never || m.returned != never {
 		t.Errorf("before anything: %+v, want never", m)
 	}
 	m.asked(from - 1) // a fault of a relay's own
 	m.turned(from-time.Hour, false)
 	m.turned(from-time.Minute, true)
 	m.leftHome(from + time.Hour) // needed there
+	m.tiered(from-time.Minute, 1)
 	if m.lastAsked != never || m.allDown != never || m.lastStandby != never || m.away != 0 {
 		t.Errorf("before the failure: %+v, want never", m)
 	}
@@ -129,6 +100,7 @@ func TestMovesAreCountedFromTheFailure(t *testing.T) {
 		t.Error("all down after one of two")
 	}
 	m.turned(from+4*time.Second, false)
+	m.tiered(from+5*time.Second, 1)
 	if m.lastAsked != 3*time.Second || m.allDown != 4*time.Second {
 		t.Errorf("shifted: last asked %s, all down %s; want 3s, 4s", m.lastAsked, m.allDown)
 	}
@@ -139,6 +111,8 @@ func TestMovesAreCountedFromTheFailure(t *testing.T) {
 		t.Error("all back after one of two")
 	}
 	m.turned(to+5*time.Second, true)
+	m.tiered(to+6*time.Second, 0)
+	m.tiered(to+settling, 1)            // too
 	m.leftHome(to + settling)           // too late to be of this failure
 	m.turned(to+settling+1, false)      // likewise
 	m.asked(to)                         // the failure is over
@@ -147,10 +121,15 @@ func TestMovesAreCountedFromTheFailure(t *testing.T) {
 		t.Errorf("back: last standby %s, all back %s, last asked %s; want 1s, 5s, 3s", m.lastStandby, m.allBack, m.lastAsked)
 	}
 
+	if m.left != 5*time.Second || m.returned != 6*time.Second || m.changes != 2 {
+		t.Errorf("left after %s, returned after %s, %d changes; want 5s, 6s, 2", m.left, m.returned, m.changes)
+	}
+
 	other := newMoves(&c, &plan{site: failedSite + 1, local: 1})
 	other.asked(from + 1)
 	other.turned(from+1, false)
-	if other.lastAsked != never || other.allDown != never {
+	other.tiered(from+2, 1)
+	if other.lastAsked != never || other.allDown != never || other.left != never || other.changes != 0 {
 		t.Errorf("a balancer of another site: %+v, want never", other)
 	}
 	times := secondsOf([]moves{m, other}, func(m *moves) time.Duration { return m.allDown })

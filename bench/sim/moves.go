@@ -7,18 +7,22 @@ import "time"
 type moves struct {
 	from, to time.Duration // of the failure
 	relays   int           // of its own site; 0: another site fails, or none
-	away     int           // those of them that are down since the failure began
+	away     int           // those of them that are not up since the failure began
 
 	lastAsked   time.Duration // the last session asked a failed relay
-	allDown     time.Duration // the last relay was taken down
+	allDown     time.Duration // none of the relays was up any more
+	left        time.Duration // new sessions went to the standby's tier
 	lastStandby time.Duration // after the failure: the last session was given to the standby, its own site not being in use
 	allBack     time.Duration // the last relay was brought back
+	returned    time.Duration // new sessions went to its own tier again
+
+	changes int // of the tier
 }
 
 const never time.Duration = -1
 
 func newMoves(c *Config, p *plan) moves {
-	m := moves{lastAsked: never, allDown: never, lastStandby: never, allBack: never}
+	m := moves{lastAsked: never, allDown: never, left: never, lastStandby: never, allBack: never, returned: never}
 	if p.site == failedSite && c.FailFor > 0 {
 		m.from, m.to, m.relays = c.FailAt, c.FailAt+c.FailFor, p.local
 	}
@@ -39,15 +43,29 @@ func (m *moves) asked(at time.Duration) {
 	}
 }
 
-// leftHome notes that a session was given to the standby first.
+// leftHome notes that a session was given to the standby first, and not to keep it warm.
 func (m *moves) leftHome(at time.Duration) {
 	if m.after(at) {
 		m.lastStandby = at - m.to
 	}
 }
 
-// turned notes that a relay of its own site went down or came up. No relay has a failure of its own at that time, so each goes
-// down once and comes up once. A check that began in the failure may take one down after it.
+// tiered notes that new sessions go to another tier.
+func (m *moves) tiered(at time.Duration, to int) {
+	if !m.during(at) && !m.after(at) {
+		return
+	}
+	m.changes++
+	switch {
+	case to > 0:
+		m.left = at - m.from
+	case m.after(at):
+		m.returned = at - m.to
+	}
+}
+
+// turned notes that a relay of its own site came up, or is up no more. No relay has a failure of its own at that time. One may
+// go and come several times: an ejection ends by itself, and a check that began in the failure may take one down after it.
 func (m *moves) turned(at time.Duration, up bool) {
 	if !m.during(at) && !m.after(at) {
 		return
@@ -62,27 +80,5 @@ func (m *moves) turned(at time.Duration, up bool) {
 	m.away--
 	if m.away == 0 {
 		m.allBack = at - m.to
-	}
-}
-
-// warmth is how much of a balancer's mail went to the standby though its own site was usable.
-type warmth struct {
-	sessions int64 // given to anyone, while a relay of its own site was up
-	kept     int64 // of those, given to the standby at once: to keep it warm
-	helped   int64 // of those, given to it because relays of its own site had failed the session
-}
-
-// session notes one that was greeted by a relay of this tier, after it was first given to one of the tier chosen.
-func (w *warmth) session(usable bool, chosen, tier int) {
-	if !usable {
-		return
-	}
-	w.sessions++
-	switch {
-	case tier == 0:
-	case chosen > 0:
-		w.kept++
-	default:
-		w.helped++
 	}
 }

@@ -3,14 +3,17 @@ package sim
 import (
 	"math"
 	"time"
+
+	"smtplb/balancer"
 )
 
-// watch is the checks of one relay by one balancer, at the pace of probes.Scheduler: a grid of turns while the results agree,
-// fast while they do not, and hurried by a session that failed.
+// watch is the checks of one relay by one balancer, at the pace of probes.Scheduler: a grid of turns while the relay's state
+// is in no doubt, fast while it is, and hurried by a session that failed.
 //
 // Of the checks in a day nearly all find a relay well that was well before and that failed no session since. Such a check
 // changes nothing in the pool, so while a relay is settled like that its watch sleeps: a failed session wakes it, and so does
-// the start of the relay's fault. Both find it at the turn where it would have been.
+// the start of the relay's fault, and any change in the pool, which a check may be the first to see the end of. All of them
+// find it at the turn where it would have been.
 type watch struct {
 	key     uint64        // of its jitter
 	phase   time.Duration // where in the interval its turns are
@@ -21,14 +24,10 @@ type watch struct {
 	asleep  bool
 	hurry   bool // a session failed while a check was under way
 
-	passed bool // the last result
-	same   int  // how many of the last results agree
+	outcome balancer.Outcome // of the check under way
 }
 
-const (
-	settledAfter = 3    // results that agree end the fast pace
-	jitter       = 0.05 // of an interval, to either side
-)
+const jitter = 0.05 // of an interval, to either side
 
 // newWatch is a watch of a relay that was well all of yesterday. Seats are the relays' indexes: as in the scheduler, the golden
 // ratio spreads them over the interval.
@@ -36,7 +35,7 @@ func newWatch(seed, stream uint64, seat int, shift float64) watch {
 	_, phase := math.Modf(shift + float64(seat)/math.Phi)
 	w := watch{
 		key:   mix(mix(seed^mix(stream)) + uint64(seat)),
-		phase: time.Duration(phase * float64(probeInterval)), asleep: true, passed: true, same: settledAfter,
+		phase: time.Duration(phase * float64(probeInterval)), asleep: true,
 		rested: -fastInterval,
 	}
 	w.due = w.turn(0)
@@ -93,16 +92,12 @@ func (w *watch) hasten(at time.Duration) {
 	}
 }
 
-// result takes in a check's result and plans the next one. settled: the relay passed, as it did before.
-func (w *watch) result(at time.Duration, passed bool) (settled bool) {
+// result plans the next check when one is over; doubtful: after it the relay's state may change with the next ones. settled:
+// that can wait for its turn.
+func (w *watch) result(at time.Duration, doubtful bool) (settled bool) {
 	w.running = false
-	if passed == w.passed {
-		w.same++
-	} else {
-		w.passed, w.same = passed, 1
-	}
 	w.rested = at + fastInterval
-	if w.same < settledAfter {
+	if doubtful {
 		w.due = at + fastInterval + w.blur(fastInterval, mix(uint64(at)))
 	} else {
 		w.due = max(w.turnAfter(w.began), w.rested)
@@ -112,5 +107,5 @@ func (w *watch) result(at time.Duration, passed bool) (settled bool) {
 		w.hasten(at)
 		return false
 	}
-	return passed && w.same >= settledAfter
+	return !doubtful
 }

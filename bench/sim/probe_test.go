@@ -39,34 +39,28 @@ func TestSleepMissesNoTurn(t *testing.T) {
 		awake.asleep = false
 		for awake.due < at {
 			awake.began = awake.due
-			awake.result(awake.due, true)
+			awake.result(awake.due, false)
 		}
 		asleep.wake(at)
-		asleep.same = awake.same // only that there are enough is of consequence
 		if asleep != awake {
 			t.Fatalf("woken at %s: %+v, want %+v", at, asleep, awake)
 		}
 	})
 }
 
-func TestWatchIsFastUntilResultsAgree(t *testing.T) {
+func TestWatchIsFastWhileInDoubt(t *testing.T) {
 	w := newWatch(1, 2, 3, 0.5)
 	fast := func(from time.Duration) bool {
 		return w.due-from >= fastInterval*95/100 && w.due-from <= fastInterval*105/100
 	}
 	at := w.due
-	for n, step := range []struct{ passed, fast, settled bool }{
-		{true, false, true},
-		{false, true, false}, {false, true, false}, {false, false, false}, {false, false, false},
-		{true, true, false}, {true, true, false}, {true, false, true}, {true, false, true},
-		{false, true, false}, {true, true, false},
-	} {
+	for n, doubtful := range []bool{false, true, true, false, false, true, false} {
 		w.began = at
-		if settled := w.result(at, step.passed); settled != step.settled {
-			t.Errorf("result %d: settled %v, want %v", n, settled, step.settled)
+		if settled := w.result(at, doubtful); settled == doubtful {
+			t.Errorf("result %d: settled and in doubt are both %v", n, settled)
 		}
-		if fast(at) != step.fast {
-			t.Errorf("result %d: the next check comes after %s; fast: want %v", n, w.due-at, step.fast)
+		if fast(at) != doubtful {
+			t.Errorf("result %d: the next check comes after %s; fast: want %v", n, w.due-at, doubtful)
 		}
 		at = w.due
 	}
@@ -95,8 +89,10 @@ func TestFailedSessionHastensTheCheck(t *testing.T) {
 			}
 		})
 	}
-	w := watch{began: 5 * time.Second, running: true, hurry: true, passed: false, same: 5}
-	w.result(20*time.Second, false)
+	w := watch{began: 5 * time.Second, running: true, hurry: true}
+	if settled := w.result(20*time.Second, false); settled {
+		t.Error("settled, though a session failed during the check")
+	}
 	if w.due != 21*time.Second || w.hurry {
 		t.Errorf("after a check during which a session failed: due at %s, to hurry %v; want 21s, false", w.due, w.hurry)
 	}

@@ -7,7 +7,7 @@ type eventKind uint8
 
 const (
 	sessionEnds   eventKind = iota // who: the session
-	attemptFails                   // who: the session
+	sessionLooks                   // who: the session, if it still waits for this moment
 	serverRetries                  // who: the server
 	relayFails                     // who: the relay's index in the pool
 	probeDue                       // who: the relay's index in the pool

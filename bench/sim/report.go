@@ -11,6 +11,7 @@ type Report struct {
 	Failure Failure `json:"failure"`
 
 	Sessions Sessions `json:"sessions"`
+	Setup    []Setup  `json:"setup"`
 
 	// Shares is, for each tier and part of the day that had sessions, how far the relays were off their weights.
 	Shares []ShareError `json:"share_error"`
@@ -69,7 +70,17 @@ type Sessions struct {
 	FailedAll  int64 `json:"failed_each_tried"`
 	FailedLate int64 `json:"failed_out_of_time"`
 
+	Hedged    int64 `json:"hedged"`    // times that a second relay was asked beside a late one
+	Overtaken int64 `json:"overtaken"` // of those, relays that lost to the second and would have greeted
+
 	Held int64 `json:"held_by_servers"` // waited because their server had 20 connections, or was parked after a failed one
+}
+
+// Setup is how long a session took from its start until a relay had greeted it, in one part of the day.
+type Setup struct {
+	Phase    string `json:"phase"`
+	Sessions int64  `json:"sessions"`
+	Took     Spread `json:"took"`
 }
 
 // ShareError is how far the relays of one tier were off the shares that their weights give them, in one part of the day.
@@ -109,8 +120,10 @@ type Imbalance struct {
 // Warm is what the standby was given while it was not needed.
 type Warm struct {
 	Configured float64 `json:"configured"`
-	Share      float64 `json:"share"` // of the fleet's sessions
-	Error      Spread  `json:"error"` // over the balancers: between their share and the configured one
+	Share      float64 `json:"share"`        // of the fleet's sessions
+	Error      Spread  `json:"error"`        // over the balancers: between their share and the configured one
+	Window     Spread  `json:"window_error"` // over the balancers: the same of 200 sessions in a row, where it was worst
+	Windows    int64   `json:"windows"`      // so many such rows there were
 	Sessions   int64   `json:"sessions"`
 	Helped     int64   `json:"helped_out"` // sessions that the standby took because relays of their own site had failed them
 }
@@ -119,23 +132,24 @@ type Warm struct {
 type Shift struct {
 	Balancers int    `json:"balancers"`
 	LastAsked Spread `json:"last_session_asked"` // until the last session asked a relay of the failed site
-	AllDown   Spread `json:"all_down"`           // until every relay of it was taken down
-	Unmoved   int    `json:"unmoved"`            // balancers that did not take every relay down
+	Left      Spread `json:"left"`               // until new sessions went to the standby
+	AllDown   Spread `json:"all_down"`           // until none of its relays was up
+	Unmoved   int    `json:"unmoved"`            // balancers with a relay of it up all the time
+	Changes   int    `json:"tier_changes"`       // of one balancer, at most, from the failure to the end of the return
 }
 
 // Failback is how long it took from the end of the failure until the site had its share again.
 type Failback struct {
 	Balancers   int    `json:"balancers"`
 	LastStandby Spread `json:"last_session_to_standby"` // until the last session was given to the standby
-	AllBack     Spread `json:"all_back"`                // until every relay was back, and with that the shares whole
+	Returned    Spread `json:"returned"`                // until new sessions went to their own site again
+	AllBack     Spread `json:"all_back"`                // until every relay was back
 	NotBack     int    `json:"not_back"`                // balancers that had not every relay back within five minutes
 }
 
-// keepWarm is the share of new sessions that the balancers are to give their standby. balancer.Config has none to set yet.
-const keepWarm = 0.0
-
 func (r *run) report() *Report {
 	rep := &Report{Fleet: r.fleetFacts(), Failure: r.failure(), Sessions: r.sessions(), Warm: r.warm()}
+	rep.addSetups(r.setups)
 	for p := range phases {
 		for tier := range tiers {
 			rep.addShares(r.shareError(p, tier))
@@ -146,10 +160,18 @@ func (r *run) report() *Report {
 		rep.addImbalance(phase(p), m)
 	}
 	rep.Shift, rep.Failback = r.moved()
-	if keepWarm == 0 {
-		rep.Notes = append(rep.Notes, "This version's balancer keeps no share of the sessions on the standby: the configured share is 0 %.")
+	if r.cfg.KeepWarm == 0 {
+		rep.Notes = append(rep.Notes, "No share of the sessions is kept on the standby: the configured one is 0 %.")
 	}
 	return rep
+}
+
+func (rep *Report) addSetups(s *setups) {
+	for part := range s {
+		if n := s[part].took.TotalCount(); n > 0 {
+			rep.Setup = append(rep.Setup, Setup{setupPart(part), n, s.spread(part)})
+		}
+	}
 }
 
 func (r *run) fleetFacts() Fleet {
@@ -203,6 +225,8 @@ func (r *run) sessions() Sessions {
 		s.FailedDown += d.failed.down
 		s.FailedAll += d.failed.tried
 		s.FailedLate += d.failed.late
+		s.Hedged += d.hedged
+		s.Overtaken += d.overtaken
 		s.Held += d.held
 	}
 	s.Failed = s.FailedDown + s.FailedAll + s.FailedLate
@@ -259,7 +283,8 @@ func (rep *Report) addImbalance(p phase, m imbalances) {
 }
 
 func (r *run) warm() Warm {
-	w := Warm{Configured: keepWarm}
+	w := Warm{Configured: r.cfg.KeepWarm}
+	var windows []float64
 	all := make([]warmth, len(r.results))
 	kept := int64(0)
 	for i := range r.results {
@@ -267,9 +292,13 @@ func (r *run) warm() Warm {
 		w.Sessions += all[i].sessions
 		w.Helped += all[i].helped
 		kept += all[i].kept
+		w.Windows += all[i].windows
+		if all[i].windows > 0 {
+			windows = append(windows, all[i].window)
+		}
 	}
 	w.Share = share(kept, w.Sessions)
-	w.Error = spreadOf(warmErrors(keepWarm, all))
+	w.Error, w.Window = spreadOf(warmErrors(r.cfg.KeepWarm, all)), spreadOf(windows)
 	return w
 }
 
@@ -284,6 +313,12 @@ func (r *run) moved() (Shift, Failback) {
 	back := secondsOf(all, func(m *moves) time.Duration { return m.allBack })
 	asked := secondsOf(all, func(m *moves) time.Duration { return m.lastAsked })
 	standby := secondsOf(all, func(m *moves) time.Duration { return m.lastStandby })
-	return Shift{len(all), spreadOf(asked), spreadOf(down), len(all) - len(down)},
-		Failback{len(all), spreadOf(standby), spreadOf(back), len(all) - len(back)}
+	left := secondsOf(all, func(m *moves) time.Duration { return m.left })
+	returned := secondsOf(all, func(m *moves) time.Duration { return m.returned })
+	changes := 0
+	for i := range all {
+		changes = max(changes, all[i].changes)
+	}
+	return Shift{len(all), spreadOf(asked), spreadOf(left), spreadOf(down), len(all) - len(down), changes},
+		Failback{len(all), spreadOf(standby), spreadOf(returned), spreadOf(back), len(all) - len(back)}
 }

@@ -33,13 +33,14 @@ type run struct {
 
 	mu      sync.Mutex
 	loads   *loads
+	setups  *setups
 	results []dayResult // by balancer
 	ledgers []*ledger   // by balancer, without their loads
 }
 
 func newRun(cfg *Config) *run {
 	return &run{
-		cfg: cfg, fleet: newFleet(cfg), loads: newLoads(cfg.Relays),
+		cfg: cfg, fleet: newFleet(cfg), loads: newLoads(cfg.Relays), setups: newSetups(),
 		results: make([]dayResult, cfg.Balancers), ledgers: make([]*ledger, cfg.Balancers),
 	}
 }
@@ -82,6 +83,7 @@ func (r *run) one(number int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.loads.add(d.plan, d.ledger)
+	r.setups.merge(d.setups)
 	d.ledger.forgetLoads()
 	r.results[number], r.ledgers[number] = d.result, d.ledger
 	return nil

@@ -13,11 +13,15 @@ type session struct {
 	server   int
 	length   time.Duration
 	accepted time.Duration
-	lease    balancer.Lease
-	outcome  balancer.Outcome // of the attempt under way
-	tried    []int            // relays that failed it, by index
-	usable   bool             // the balancer held a relay of its own site for up when it began
-	chosen   int              // the tier that it was given first
+	tried    []int // relays that failed it, by index
+
+	attempt         // the relay that is asked, at last the one that greeted
+	second  attempt // asked beside it, in a hedge
+	alone   bool    // there is no second relay to ask beside the present one
+	wake    time.Duration
+
+	warmable int // its place among those that might have kept the standby warm; notWarmable: it is none of them
+	chosen   int // the tier that it was given first
 }
 
 // failures are the sessions for which no relay was found, by the reason. The client of each read a 421.
@@ -55,26 +59,27 @@ func (d *day) begin(server int, length time.Duration) {
 	who := int(d.free[len(d.free)-1])
 	d.free = d.free[:len(d.free)-1]
 	d.sessions[who] = session{
-		server: server, length: length, accepted: d.at,
-		tried: d.sessions[who].tried[:0], usable: d.ledger.usable[0] > 0,
+		server: server, length: length, accepted: d.at, wake: never,
+		tried: d.sessions[who].tried[:0], warmable: notWarmable,
 	}
 	d.servers[server].running++
+	d.running++
 	d.ask(who)
 }
 
-// end forgets a session whose lease is empty.
+// end forgets a session whose leases are empty.
 func (d *day) end(who int) {
 	d.servers[d.sessions[who].server].running--
+	d.running--
 	d.free = append(d.free, int32(who))
 }
 
-// ask takes the next relay for a session, each at most once, until one greets it, one makes it wait or none is left. This is
-// what proxy does.
+// ask takes the next relay for a session, each at most once, until one is to be waited for or none is left. This is what proxy
+// does.
 func (d *day) ask(who int) {
 	s := &d.sessions[who]
 	for {
-		left := s.accepted + sessionSetup - d.at
-		if left <= 0 {
+		if d.at >= s.accepted+sessionSetup {
 			d.result.failed.late++
 			d.lost(who)
 			return
@@ -85,28 +90,16 @@ func (d *day) ask(who int) {
 			d.lost(who)
 			return
 		}
-		s.lease = lease
-		index := lease.Backend().Index()
+		s.attempt = attempt{lease: lease}
+		s.alone = false
 		if len(s.tried) == 0 {
-			s.chosen = d.ledger.tier[index]
+			s.chosen = d.ledger.tier[lease.Backend().Index()]
+			s.warmable = d.warmNext()
 		}
-		d.result.attempts[d.cfg.phaseAt(d.at)]++
-		d.result.most = max(d.result.most, len(s.tried)+1)
-		f := d.faultOf(index)
-		if f == nil {
-			d.greeted(who, index)
+		if d.dial(s, &s.attempt) {
+			d.arm(who)
 			return
 		}
-		if index < d.plan.local {
-			d.result.moves.asked(d.at)
-		}
-		s.tried = append(s.tried, index)
-		s.outcome = f.outcome
-		if wait := min(takes(f.outcome), left); wait > 0 {
-			d.events.push(d.at+wait, attemptFails, who)
-			return
-		}
-		d.failed(who)
 	}
 }
 
@@ -118,25 +111,25 @@ func (f *failures) count(err error) {
 	}
 }
 
-// greeted lets the session run.
-func (d *day) greeted(who, index int) {
+// greeted lets the session run with the relay that is its first by now.
+func (d *day) greeted(who int) {
 	s := &d.sessions[who]
-	s.lease.Established(d.now(), 0)
-	p, tier := d.cfg.phaseAt(d.at), d.ledger.tier[index]
+	s.lease.Established(d.now(), s.ends-s.asked)
+	s.wake = never
+	p, tier := d.cfg.phaseAt(s.asked), d.ledger.tier[s.index]
 	d.result.sessions[p]++
-	d.ledger.session(p, d.at, index, s.length)
-	d.result.warm.session(s.usable, s.chosen, tier)
-	if tier > 0 && s.chosen > 0 {
-		d.result.moves.leftHome(d.at)
+	d.setUp(s.accepted)
+	d.ledger.session(p, d.at, s.index, s.length)
+	if s.warmable != notWarmable {
+		d.warmEnds(s.warmable, s.lease.Warm())
+		if tier > 0 && s.chosen == 0 {
+			d.result.warm.helped++
+		}
+	}
+	if tier > 0 && s.chosen > 0 && !s.lease.Warm() {
+		d.result.moves.leftHome(s.asked)
 	}
 	d.events.push(d.at+s.length, sessionEnds, who)
-}
-
-// failed ends the attempt under way, and has the relay checked soon.
-func (d *day) failed(who int) {
-	s := &d.sessions[who]
-	s.lease.Fail(d.now(), s.outcome)
-	d.hasten(s.tried[len(s.tried)-1])
 }
 
 // lost ends a session for which there was no relay. Its server has read a 421 on its only smart host: it parks the whole

@@ -12,6 +12,7 @@ import (
 func (rep *Report) WriteText(w io.Writer) error {
 	t := &text{tab: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 	t.facts(rep)
+	t.setup(rep)
 	t.shares(rep)
 	t.loads(rep)
 	t.warm(&rep.Warm)
@@ -61,8 +62,17 @@ func (t *text) facts(r *Report) {
 	t.line("sessions  %s, of which %s waited for their server", count(s.Total), count(s.Held))
 	t.line("          retries a session: %.5f; while the site was away: %.5f; most relays asked by one: %d",
 		s.Retries, s.RetriesAway, s.MostAsked)
+	t.line("          %s times a second relay was asked beside a late one; %s of those would have greeted yet",
+		count(s.Hedged), count(s.Overtaken))
 	t.line("failed    %s sessions found no relay: %s none was up, %s each was tried, %s out of time",
 		count(s.Failed), count(s.FailedDown), count(s.FailedAll), count(s.FailedLate))
+}
+
+func (t *text) setup(r *Report) {
+	t.table("SETUP of a session, until a relay had greeted", "sessions")
+	for _, s := range r.Setup {
+		t.row(s.Phase, count(s.Sessions), s.Took, func(x float64) string { return fmt.Sprintf("%.2f s", x) })
+	}
 }
 
 func (t *text) shares(r *Report) {
@@ -97,9 +107,10 @@ func (t *text) loads(r *Report) {
 }
 
 func (t *text) warm(w *Warm) {
-	t.table("WARM SHARE of the standby while the own site is usable", "sessions")
+	t.table("WARM SHARE of the standby while the own site is in use", "sessions")
 	t.line("  configured %s, got %s\t%s", percent(w.Configured), percent(w.Share), count(w.Sessions))
-	t.row("error of a balancer", "", w.Error, percent)
+	t.row("error of a balancer, over the day", "", w.Error, percent)
+	t.row(fmt.Sprintf("  its worst %d sessions in a row", warmWindow), "", w.Window, percent)
 	t.line("  helped out, after relays of the own site had failed\t%s", count(w.Helped))
 }
 
@@ -109,9 +120,12 @@ func (t *text) moves(r *Report) {
 	}
 	t.table("TIME TO SHIFT to the standby", "balancers")
 	t.row("last session asked the failed site after", count(r.Shift.Balancers), r.Shift.LastAsked, seconds)
-	t.row("every relay of it was down after", count(r.Shift.Balancers-r.Shift.Unmoved), r.Shift.AllDown, seconds)
+	t.row("new sessions went to the standby after", "", r.Shift.Left, seconds)
+	t.row("none of its relays was up after", count(r.Shift.Balancers-r.Shift.Unmoved), r.Shift.AllDown, seconds)
+	t.line("  tier changes of one balancer, there and back, at most\t%d", r.Shift.Changes)
 	t.table("TIME TO FAIL BACK to the own site", "balancers")
 	t.row("last session was given to the standby after", count(r.Failback.Balancers), r.Failback.LastStandby, seconds)
+	t.row("new sessions went home after", "", r.Failback.Returned, seconds)
 	t.row("every relay was back after", count(r.Failback.Balancers-r.Failback.NotBack), r.Failback.AllBack, seconds)
 }
 

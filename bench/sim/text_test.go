@@ -9,7 +9,7 @@ import (
 
 func TestTextSaysWhatTheReportSays(t *testing.T) {
 	c := small()
-	c.RelayFaults = 0
+	c.RelayFaults, c.KeepWarm = 0, 0
 	r := mustRun(t, c)
 	r.Sessions.Total = 1234567
 	var out strings.Builder
@@ -20,13 +20,18 @@ func TestTextSaysWhatTheReportSays(t *testing.T) {
 		`fleet +12 balancers with \d+ Exchange servers, 96 relays, 2 sites; seed 1`,
 		`failures +site-1 with its 48 relays \(refused\) from 10:00:00 for 2h0m0s; by themselves, at other times, 0 relays`,
 		`sessions +1,234,567, of which \d+ waited`,
+		`\d+ times a second relay was asked beside a late one; 0 of those`,
+		`first minute, own site failed +\d+ +0\.\d\d s `,
 		`failed +0 sessions found no relay`,
 		`own site, healthy hours +12 +0\.\d+ % `,
 		`standby, site away +6 +0\.\d+ % `,
 		`configured 0\.000 %, got 0\.000 %`,
 		`last session asked the failed site after +6 +\d`,
+		`new sessions went to the standby after +\d`,
+		`there and back, at most +2`,
+		`new sessions went home after +12\d\.\d s`,
 		`every relay was back after +6 +\d\.\d s`,
-		`keeps no share of the sessions on the standby: the configured share is 0 %`,
+		`No share of the sessions is kept on the standby: the configured one is 0 %`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("no %q in\n%s", want, &out)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,9 +22,10 @@ func newSimCommand(std streams) *cobra.Command {
 		Use:   "sim",
 		Short: "Simulate a fleet's day: a thousand balancers, ten thousand relays, a site failure",
 		Long: "Runs smtplb's own choice of relays for a whole fleet and a day of mail in simulated time: no\n" +
-			"socket, no clock, the same report for the same flags. Reports how far shares and loads were off\n" +
-			"the weights, how long the fleet took to leave a site that failed and to return, and how many\n" +
-			"sessions found no relay; if there are any, the exit status is 2.",
+			"socket, no clock, the same report for the same flags. Pools are configured as smtplb's are by default.\n" +
+			"Reports how far shares and loads were off the weights, how long the fleet took to leave a site that\n" +
+			"failed and to return, how long sessions took to find a relay and how many found none; if any did,\n" +
+			"the exit status is 2.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cfg.Check(); err != nil {
@@ -47,6 +50,7 @@ func newSimCommand(std streams) *cobra.Command {
 	flags.Var((*timeOfDay)(&cfg.FailAt), "fail-at", "when the first site fails, as `HH:MM`")
 	flags.DurationVar(&cfg.FailFor, "fail-for", cfg.FailFor, "for how long; 0s: no site fails")
 	flags.Var((*failAs)(&cfg.FailAs), "fail-as", "the `outcome` of sessions at its relays, such as connect_timeout or greeting_4xx")
+	flags.Var((*part)(&cfg.KeepWarm), "keep-warm", "the `share` of new sessions that the standby is given while it is not needed")
 	flags.BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd
 }
@@ -119,3 +123,20 @@ func (f *failAs) Set(word string) error {
 }
 
 func (f *failAs) Type() string { return "outcome" }
+
+// part is a flag: a part of something, written 10% as in smtplb's configuration.
+type part float64
+
+func (p *part) String() string { return strconv.FormatFloat(100*float64(*p), 'g', 10, 64) + "%" }
+
+func (p *part) Set(text string) error {
+	number, percent := strings.CutSuffix(text, "%")
+	share, err := strconv.ParseFloat(number, 64)
+	if err != nil || !percent && share != 0 {
+		return errors.New("want a percentage, such as 10%")
+	}
+	*p = part(share / 100)
+	return nil
+}
+
+func (p *part) Type() string { return "share" }

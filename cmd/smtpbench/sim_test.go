@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"smtplb/bench/sim"
 )
 
 // runSim runs the command by itself.
@@ -29,7 +31,7 @@ func TestSimReportsForPeopleAndPrograms(t *testing.T) {
 		}
 	}
 
-	out, err = runSim(t, "--json", "--seed", "7", "--fail-at", "11:30", "--fail-for", "45m", "--fail-as", "greeting_4xx", "--sites", "4")
+	out, err = runSim(t, "--json", "--seed", "7", "--fail-at", "11:30", "--fail-for", "45m", "--fail-as", "greeting_4xx", "--sites", "4", "--keep-warm", "2.5%")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +42,7 @@ func TestSimReportsForPeopleAndPrograms(t *testing.T) {
 			At, For  float64
 		}
 		Sessions struct{ Total, Failed int }
+		Warm     struct{ Configured, Share float64 } `json:"warm_share"`
 		Cost     struct{ CPU, Wall *float64 }
 	}
 	if err := json.Unmarshal([]byte(out), &report); err != nil {
@@ -50,6 +53,9 @@ func TestSimReportsForPeopleAndPrograms(t *testing.T) {
 	}
 	if f := report.Failure; f.Site != "site-1" || f.As != "greeting_4xx" || f.At != 11.5*3600 || f.For != 45*60 {
 		t.Errorf("failure %+v is not what the flags say", f)
+	}
+	if w := report.Warm; w.Configured != 0.025 || w.Share < 0.02 || w.Share > 0.03 {
+		t.Errorf("warm share %+v is not what the flags say", w)
 	}
 	if report.Sessions.Total == 0 || report.Cost.CPU == nil || report.Cost.Wall == nil {
 		t.Errorf("%+v: want sessions, and what they cost", report)
@@ -67,6 +73,10 @@ func TestSimSaysWhatIsWrongWithItsFlags(t *testing.T) {
 		{[]string{"--fail-at", "noon"}, "such as 10:00 or 10h"},
 		{[]string{"--fail-for", "15h"}, "an end within the day"},
 		{[]string{"--fail-as", "ill"}, `"ill" is no way to fail: want one of [refused connect_timeout`},
+		{[]string{"--keep-warm", "101%"}, "keep-warm 1.01: want 0 to 1"},
+		{[]string{"--keep-warm", "NaN%"}, "keep-warm NaN: want 0 to 1"},
+		{[]string{"--keep-warm", "0.1"}, "want a percentage, such as 10%"},
+		{[]string{"--keep-warm", "some%"}, "want a percentage, such as 10%"},
 		{[]string{"again"}, "unknown command"},
 	}
 	for _, test := range tests {
@@ -76,12 +86,28 @@ func TestSimSaysWhatIsWrongWithItsFlags(t *testing.T) {
 	}
 }
 
-// A site that says nothing outlasts a session's setup time, so clients read a 421: the report is printed, and the exit status
-// says that not all went well.
+// Where a client read a 421 the report is printed, and the exit status says that not all went well.
 func TestSimFindsLostSessions(t *testing.T) {
-	out, err := runSim(t, "--fail-as", "greeting_timeout", "--sessions", "30000")
-	if !errors.Is(err, errFindings) || !strings.Contains(out, "TIME TO FAIL BACK") {
-		t.Errorf("got %v, want %v and a report:\n%s", err, errFindings, out)
+	for failed, want := range map[int64]error{0: nil, 1: errFindings} {
+		for _, asJSON := range []bool{false, true} {
+			var out strings.Builder
+			report := &sim.Report{Sessions: sim.Sessions{Total: 12, Failed: failed}}
+			if err := writeSim(streams{out: &out}, report, simCost{}, asJSON); !errors.Is(err, want) {
+				t.Errorf("%d sessions failed: got %v, want %v", failed, err, want)
+			}
+			if text := out.String(); !strings.Contains(text, "12") {
+				t.Errorf("%d sessions failed: no report, but %q", failed, text)
+			}
+		}
+	}
+}
+
+func TestPartIsWrittenAsItIsRead(t *testing.T) {
+	for text, want := range map[string]string{"10%": "10%", "0%": "0%", "0": "0%", "2.5%": "2.5%", "100%": "100%", "33.3%": "33.3%"} {
+		var p part
+		if err := p.Set(text); err != nil || p.String() != want {
+			t.Errorf("%s: got %s, %v; want %s", text, p.String(), err, want)
+		}
 	}
 }
 
