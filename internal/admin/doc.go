@@ -1,0 +1,66 @@
+// Package admin is the HTTP server on admin.address: what people, Prometheus
+// and keepalived ask the running balancer, and the few verbs by which a person
+// takes a relay out and brings it back.
+//
+// It pulls. Nothing below it knows that it is there: each request reads the
+// state of that moment from the functions that the Server was given, so a reload
+// may swap pools and listeners underneath. The one thing that is pushed is the
+// end of each session, to [Server.Observe], for what only a single session
+// knows: who was asked, with what outcome, and how long a greeting took.
+//
+//	server := &admin.Server{
+//		Address: netip.MustParseAddrPort("127.0.0.1:9925"),
+//		Pools:   func() []admin.Pool { return []admin.Pool{{Balancer: pool}} },
+//		Stats:   proxyServer.Stats,
+//		Version: "v1.0.0",
+//	}
+//	if err := server.Listen(); err != nil { ... }
+//	go server.Serve()
+//	...
+//	server.Shutdown(ctx)
+//
+// # What it answers
+//
+//	GET  /healthz              200 while the process lives
+//	GET  /readyz               200 or 503, with the reason
+//	GET  /metrics              Prometheus, prefix smtplb_
+//	GET  /api/v1/status        everything, as JSON
+//	GET  /api/v1/openapi.yaml  the API's description
+//	POST /api/v1/backends/{pool}/{name}/{verb}   drain, enable or disable
+//
+// Errors are JSON as RFC 9457 has it: title, status, detail; and near, names
+// that may have been meant. openapi.yaml beside this file is the reference, and a
+// test holds it and the handlers to each other.
+//
+// # Who may ask
+//
+// /healthz, /readyz and the API's description are open: they tell nothing of the
+// relays. Listening on loopback without a token, the server answers whoever is
+// on this machine, readers and changers. With a token, changing needs
+// "Authorization: Bearer TOKEN". Off loopback reading needs it too, and an
+// address off loopback without a token is refused by Listen.
+//
+// A browser on this machine is the other way in. A page of a stranger may aim
+// requests at 127.0.0.1, and by a name that it has resolve to 127.0.0.1 it may
+// even read the answers (DNS rebinding). So without a token the Host must be
+// a name or address of loopback, and no change is taken from a page of another
+// origin, token or not. No answer allows a foreign origin to read it (CORS).
+//
+// # The metrics
+//
+// Labels are few and bounded: pool, backend, tier, site, state, outcome, end,
+// direction. Site and tier of a backend stand in smtplb_backend_info alone;
+// sessions by site are
+//
+//	sum by (site) (rate(smtplb_backend_established_total[5m])
+//	  * on (job, instance, pool, backend) group_left (site) smtplb_backend_info)
+//
+// The one to watch is smtplb_tier_idle_seconds: addresses that send nothing for
+// a month have lost the reputation that a failover would need. It counts from
+// the start of the process where a tier has had no session since. The rules in
+// deploy/prometheus/alerts.yml warn after 7 days, and are severe after 30.
+//
+// # What it does not do
+//
+// It reads no configuration and writes no log; errors leave by [Server.OnError].
+package admin

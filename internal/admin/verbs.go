@@ -1,0 +1,94 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"smtplb/balancer"
+)
+
+// order is what a person may tell a pool to do with a backend.
+type order func(p *balancer.Pool, now time.Time, index int) bool
+
+func orders() map[string]order {
+	return map[string]order{
+		"drain":   (*balancer.Pool).Drain,
+		"enable":  (*balancer.Pool).Enable,
+		"disable": (*balancer.Pool).Disable,
+	}
+}
+
+// done is the answer to an order that was carried out.
+type done struct {
+	Pool    string        `json:"pool"`
+	Changed bool          `json:"changed"` // the state is another one than before
+	Backend backendStatus `json:"backend"` // afterwards
+}
+
+// serveVerb carries an order out. One that asks for what is so already changes
+// nothing and is answered like the others, so it may be sent again.
+func (s *Server) serveVerb(w http.ResponseWriter, r *http.Request) {
+	carryOut, ok := orders()[r.PathValue("verb")]
+	if !ok {
+		verbs := []string{"drain", "enable", "disable"}
+		(&problem{
+			Status: http.StatusBadRequest, Near: near(r.PathValue("verb"), verbs),
+			Detail: fmt.Sprintf("%s is nothing that can be done with a backend: drain, enable and disable are", quote(r.PathValue("verb"))),
+		}).write(w)
+		return
+	}
+	now := s.time()
+	pool, index, missing := s.find(now, r.PathValue("pool"), r.PathValue("name"))
+	if missing != nil {
+		missing.write(w)
+		return
+	}
+	before := pool.Balancer.Snapshot(now)[index].State
+	carryOut(pool.Balancer, now, index)
+	after := pool.Balancer.Snapshot(now)[index]
+	since := or(pool.Since, s.began)
+	writeJSON(w, http.StatusOK, "application/json", done{
+		Pool: pool.Balancer.Name(), Changed: after.State != before,
+		Backend: newBackendStatus(since, pool.address(index), &after),
+	})
+}
+
+// find returns the pool and the index in it of a backend, or why there is none.
+func (s *Server) find(now time.Time, poolName, name string) (pool Pool, index int, missing *problem) {
+	pools := s.pools()
+	at := slices.IndexFunc(pools, func(p Pool) bool { return p.Balancer.Name() == poolName })
+	if at < 0 {
+		var names []string
+		for _, p := range pools {
+			names = append(names, p.Balancer.Name())
+		}
+		return Pool{}, 0, &problem{
+			Status: http.StatusNotFound, Near: near(poolName, names), Detail: "there is no pool " + quote(poolName),
+		}
+	}
+	names := backendNames(now, &pools[at])
+	if index = slices.Index(names, name); index >= 0 {
+		return pools[at], index, nil
+	}
+	missing = &problem{
+		Status: http.StatusNotFound, Near: near(name, names),
+		Detail: fmt.Sprintf("pool %s has no backend %s", poolName, quote(name)),
+	}
+	for i := range pools {
+		if slices.Contains(backendNames(now, &pools[i]), name) {
+			missing.Detail += "; pool " + pools[i].Balancer.Name() + " has"
+		}
+	}
+	return Pool{}, 0, missing
+}
+
+// backendNames are the names of a pool's backends, by their index.
+func backendNames(now time.Time, p *Pool) []string {
+	var names []string
+	for _, b := range p.Balancer.Snapshot(now) {
+		names = append(names, b.Name)
+	}
+	return names
+}
