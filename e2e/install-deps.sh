@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Installs the programs that the black-box tests drive: smtp-source and
-# smtp-sink (Debian's postfix), swaks and curl. Does nothing where they are
-# there; where it cannot install, it says what is missing. With CI=true
-# something missing is an error, so that no test is passed over unseen.
+# Installs the programs that the black-box tests drive: Postfix and its
+# smtp-source and smtp-sink, swaks, curl and node from Debian, Haraka from npm.
+# Does nothing where they are there; where it cannot install, it says what is
+# missing. With CI=true something missing is an error, so that no test is passed
+# over unseen.
 set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
 
 export PATH="$PATH:/usr/sbin:/sbin"
 
 # program and the Debian package that brings it
-needed=(smtp-source:postfix smtp-sink:postfix swaks:swaks curl:curl)
+needed=(postfix:postfix smtp-source:postfix smtp-sink:postfix swaks:swaks curl:curl node:nodejs npm:npm)
 
 programs=() # missing ones
 packages=()
@@ -25,40 +27,75 @@ look() {
 
 # give_up says what is missing and why it stays so.
 give_up() {
-	echo "e2e: missing: ${programs[*]} ($1)" >&2
-	echo "e2e: on Debian: sudo apt-get install --no-install-recommends ${packages[*]}" >&2
-	echo "e2e: tests that need them cannot run" >&2
+	echo "e2e: missing: $1 ($2)" >&2
+	[[ -z ${3:-} ]] || echo "e2e: $3" >&2
+	echo "e2e: tests that need that cannot run" >&2
 	[[ ${CI:-} == true ]] && exit 1
 	exit 0
 }
 
-# Postfix is wanted for its test programs only. "No configuration" leaves it
-# without main.cf, and a service without that does not start, now or at boot;
-# the policy keeps the package's scripts from starting anything meanwhile.
+lack_packages() {
+	give_up "${programs[*]}" "$1" "on Debian: sudo apt-get install --no-install-recommends ${packages[*]}"
+}
+
+litter=() # what must not stay, however this ends
+trap '[[ ${#litter[@]} -eq 0 ]] || rm -rf "${litter[@]}"' EXIT
+
+# The tests run a Postfix of their own, with their own configuration. "No
+# configuration" leaves the system's without main.cf, and a service without that
+# does not start, now or at boot; the policy keeps the package's scripts from
+# starting anything meanwhile.
 forbid_services() {
 	local policy=/usr/sbin/policy-rc.d
 	[[ -e $policy ]] && return
+	litter+=("$policy")
 	printf '#!/bin/sh\nexit 101\n' >"$policy"
 	chmod 755 "$policy"
-	trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 }
 
-look
-[[ ${#programs[@]} -eq 0 ]] && exit 0
-command -v apt-get >/dev/null || give_up "not a Debian system"
-[[ $(id -u) -eq 0 ]] || give_up "not root"
+install_packages() {
+	look
+	[[ ${#programs[@]} -eq 0 ]] && return
+	command -v apt-get >/dev/null || lack_packages "not a Debian system"
+	[[ $(id -u) -eq 0 ]] || lack_packages "not root"
 
-echo "e2e: installing ${packages[*]}" >&2
-export DEBIAN_FRONTEND=noninteractive
-forbid_services
-apt-get update -qq </dev/null || true # perhaps the lists here are good enough
-if [[ " ${packages[*]} " == *" postfix "* ]]; then
-	# debconf-set-selections comes with debconf, which apt needs itself.
-	echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
-fi
-# --no-remove: another mail server on this machine is not put out for a test.
-apt-get install -qq -y --no-install-recommends --no-remove "${packages[@]}" </dev/null >&2 ||
-	give_up "apt-get failed"
+	echo "e2e: installing ${packages[*]}" >&2
+	export DEBIAN_FRONTEND=noninteractive
+	forbid_services
+	apt-get update -qq </dev/null || true # perhaps the lists here are good enough
+	if [[ " ${packages[*]} " == *" postfix "* ]]; then
+		# debconf-set-selections comes with debconf, which apt needs itself.
+		echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
+	fi
+	# --no-remove: another mail server on this machine is not put out for a test.
+	apt-get install -qq -y --no-install-recommends --no-remove "${packages[@]}" </dev/null >&2 ||
+		lack_packages "apt-get failed"
 
-look
-[[ ${#programs[@]} -eq 0 ]] || give_up "not in the packages installed"
+	look
+	[[ ${#programs[@]} -eq 0 ]] || lack_packages "not in the packages installed"
+}
+
+# install_haraka puts it where the tests look for it, in the user's cache, at
+# the versions that haraka/package-lock.json pins with their sums. Nothing of
+# what npm fetches is run here.
+install_haraka() {
+	local version cache target new
+	version=$(sed -n 's/.*"haraka": "\(.*\)".*/\1/p' haraka/package.json)
+	cache=${XDG_CACHE_HOME:-${HOME:?is needed for its .cache}/.cache}/smtplb
+	target=$cache/haraka-$version
+	cmp -s haraka/package-lock.json "$target/package-lock.json" && return
+
+	echo "e2e: installing Haraka $version in $target" >&2
+	mkdir -p "$cache"
+	new=$(mktemp -d "$target.XXXXXX")
+	litter+=("$new")
+	cp haraka/package.json haraka/package-lock.json "$new"
+	npm ci --prefix "$new" --ignore-scripts --omit=dev --omit=optional --no-audit --no-fund \
+		--no-update-notifier --no-progress --loglevel=error </dev/null >&2 ||
+		give_up "Haraka $version" "npm failed"
+	rm -rf "$target"
+	mv -T "$new" "$target"
+}
+
+install_packages
+install_haraka

@@ -160,6 +160,16 @@ func (p *process) stderr() string {
 // logLine is one line of the log, as any reader of JSON sees it.
 type logLine map[string]any
 
+// time is when the line was written.
+func (l logLine) time(t *testing.T) time.Time {
+	t.Helper()
+	at, err := time.Parse(time.RFC3339Nano, l.text("time"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
 func (l logLine) text(key string) string {
 	s, _ := l[key].(string)
 	return s

@@ -23,14 +23,18 @@ type site struct {
 }
 
 // quick are timeouts and checks for tests: a relay that does not greet costs
-// half a second, and one that is checked and found bad is down soon.
+// half a second, one that is checked and found bad is down soon, and who comes
+// back is used at once.
 const quick = "timeouts: {connect: 1s, greeting: 500ms, session_setup: 10s}\n" +
-	"probe: {interval: 200ms, fast_interval: 100ms, timeout: 1s, rise: 2, fall: 2}"
+	"probe: {interval: 200ms, fast_interval: 100ms, timeout: 1s, rise: 2, fall: 2}\n" +
+	"slow_start: 0s\n" +
+	"failover: {failback_delay: 0s}"
 
 // unchecked makes the same timeouts, and leaves a relay in use that fails again
 // and again, so that every session has to find out for itself.
 const unchecked = "timeouts: {connect: 1s, greeting: 500ms, session_setup: 10s}\n" +
-	"probe: {interval: 1h, rise: 1, fall: 100}"
+	"probe: {type: tcp, interval: 1h, rise: 1, fall: 100}\n" +
+	"passive: {failures: 1000}"
 
 // backend is an entry of a pool, with more keys in flow style.
 func backend(name string, address netip.AddrPort, more ...string) string {

@@ -39,7 +39,7 @@ func systemLookup(ctx context.Context, host string) ([]netip.Addr, error) {
 
 // buildPool makes a pool of its configuration. A backend that is given by name
 // becomes one for each of the name's addresses.
-func buildPool(ctx context.Context, cfg *config.Pool, resolve lookup, onChange func(balancer.Change)) (*relays, error) {
+func buildPool(ctx context.Context, cfg *config.Pool, resolve lookup, tell news) (*relays, error) {
 	if len(cfg.Backends) == 0 {
 		return nil, fmt.Errorf("pool %s: discover: this version does not look backends up in DNS; name them under backends", cfg.Name)
 	}
@@ -64,23 +64,53 @@ func buildPool(ctx context.Context, cfg *config.Pool, resolve lookup, onChange f
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	pool, err := balancer.New(balancer.Config{
-		Name: cfg.Name, Backends: backends, Rise: cfg.Probe.Rise, Fall: cfg.Probe.Fall, OnChange: onChange,
-	})
+	r.checks = &probes.Scheduler{
+		Check: check(cfg.Probe.Type), Interval: cfg.Probe.Interval, FastInterval: cfg.Probe.FastInterval,
+	}
+	policy := policy(cfg, backends)
+	policy.OnChange, policy.OnTierChange = tell.change, tell.tierChange
+	// A relay that failed a session is checked soon.
+	policy.OnFailure = func(b *balancer.Backend, _ balancer.Outcome) { r.checks.Hurry(b.Name()) }
+	pool, err := balancer.New(policy)
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: %w", cfg.Name, err)
 	}
 	r.proxy.Balancer = pool
-	r.checks = &probes.Scheduler{
-		Check: check(cfg.Probe.Type), Interval: cfg.Probe.Interval, FastInterval: cfg.Probe.FastInterval,
-		Report: func(t probes.Target, res probes.Result) {
-			pool.Probe(time.Now(), r.index[t.Name], verdict(&res), res.Reason())
-		},
+	r.checks.Report = func(t probes.Target, res probes.Result) {
+		pool.Probe(time.Now(), r.index[t.Name], verdict(&res), res.Reason())
 	}
+	r.checks.Fast = func(t probes.Target) bool { return pool.Doubtful(r.index[t.Name]) }
 	if err := r.checks.Set(r.targets...); err != nil {
 		return nil, fmt.Errorf("pool %s: %w", cfg.Name, err)
 	}
 	return r, nil
+}
+
+// news is who hears of what changes in a pool.
+type news struct {
+	change     func(balancer.Change)
+	tierChange func(balancer.TierChange)
+}
+
+// policy is a pool's configuration in the terms of the balancer.
+func policy(cfg *config.Pool, backends []balancer.BackendConfig) balancer.Config {
+	warm, ramp := &cfg.Failover.KeepWarm, &cfg.Failover.Ramp
+	c := balancer.Config{
+		Name: cfg.Name, Backends: backends, Rise: cfg.Probe.Rise, Fall: cfg.Probe.Fall,
+		Failures: cfg.Passive.Failures, Eject: cfg.Passive.Eject, MaxEject: cfg.Passive.MaxEject,
+		MinHealthy: cfg.Failover.MinHealthy, FailbackDelay: cfg.Failover.FailbackDelay, SlowStart: cfg.SlowStart,
+		Warm: balancer.Warm{Share: warm.Share.Fraction(), MinPerHour: warm.MinPerHour, MaxSessions: warm.MaxSessions},
+		Ramp: balancer.Ramp{Over: ramp.Over, Start: ramp.Start.Fraction()},
+	}
+	switch hedge := cfg.Timeouts.Hedge; {
+	case hedge.Auto:
+		c.Hedge = 0
+	case hedge.After > 0:
+		c.Hedge = hedge.After
+	default:
+		c.Hedge = -1 // never
+	}
+	return c
 }
 
 // place is one address of a backend.
@@ -125,25 +155,34 @@ func target(b *config.Backend, address netip.AddrPort) proxy.Target {
 func probeTarget(cfg *config.Pool, b *config.Backend, p place) probes.Target {
 	t := probes.Target{
 		Name: p.name, Address: p.address.String(), ProxyProtocol: string(b.ProxyProtocol),
-		HELO: cfg.Probe.HELO, Timeout: cfg.Probe.Timeout, ConnectTimeout: cfg.Timeouts.Connect,
+		HELO: cfg.Probe.HELO, STARTTLS: cfg.Probe.STARTTLS, MailFrom: cfg.Probe.MailFrom, RcptTo: cfg.Probe.RcptTo,
+		Timeout: cfg.Probe.Timeout, ConnectTimeout: cfg.Timeouts.Connect,
 		Source: b.Source, Interface: b.Interface, FWMark: b.FWMark,
+	}
+	if !b.Address.IP.IsValid() {
+		t.ServerName = b.Address.Host // of which p.address is one of the addresses
 	}
 	if other := cfg.Probe.Address; other.Port != 0 {
 		if other.Host == "" {
 			other.Host = p.address.Addr().String()
+		} else {
+			t.ServerName = ""
 		}
 		t.Address, t.ProxyProtocol = other.String(), ""
 	}
 	return t
 }
 
-// check is the dialogue of a probe type. smtps is checked as far as this
-// version can: that it accepts connections.
+// check is the dialogue of a probe type.
 func check(kind config.ProbeType) probes.Func {
-	if kind == config.ProbeSMTP {
+	switch kind {
+	case config.ProbeSMTPS:
+		return probes.SMTPS
+	case config.ProbeTCP:
+		return probes.TCP
+	default:
 		return probes.SMTP
 	}
-	return probes.TCP
 }
 
 // verdict is what a check's result means to the balancer.
@@ -188,6 +227,3 @@ func buildListener(cfg *config.Listener, pools map[string]*relays) proxy.Listene
 	}
 	return l
 }
-
-// status is each backend as it is now.
-func (r *relays) status() []balancer.BackendStatus { return r.proxy.Balancer.Snapshot(time.Now()) }

@@ -60,7 +60,10 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, resolve
 	d := &daemon{log: log, pools: map[string]*relays{}}
 	var errs []error
 	for i := range cfg.Pools {
-		p, err := buildPool(ctx, &cfg.Pools[i], resolve, func(c balancer.Change) { logChange(log, c) })
+		p, err := buildPool(ctx, &cfg.Pools[i], resolve, news{
+			change:     func(c balancer.Change) { logChange(log, c) },
+			tierChange: func(c balancer.TierChange) { logTierChange(log, c) },
+		})
 		errs = append(errs, err)
 		d.pools[cfg.Pools[i].Name] = p
 	}
@@ -69,7 +72,7 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, resolve
 	}
 	d.server = &proxy.Server{
 		Workers:   cfg.Workers,
-		OnSession: d.session,
+		OnSession: func(r *proxy.Record) { logSession(log, r) },
 		OnError:   func(err error) { log.Warn("proxy", zap.Error(err)) },
 	}
 	for i := range cfg.Listeners {
@@ -84,16 +87,6 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, resolve
 			zap.String("pool", l.Pool), zap.String("protocol", string(l.Protocol)), zap.Stringers("allow", l.Allow))
 	}
 	return d, nil
-}
-
-// session logs a session. A relay that failed it is checked soon.
-func (d *daemon) session(r *proxy.Record) {
-	logSession(d.log, r)
-	for i := range r.Attempts {
-		if a := &r.Attempts[i]; a.Outcome != balancer.OK {
-			d.pools[r.Pool].checks.Hurry(a.Backend)
-		}
-	}
 }
 
 // run serves until a signal or the end of ctx, then drains.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,8 @@ import (
 var demoConfig []byte
 
 const demoHelp = `
-smtplb takes mail on %[1]s to relay-a and relay-b (site hq, two to one), else to relay-c (site dr). Try, in another terminal:
+smtplb takes mail on %[1]s to relay-a and relay-b (site hq, two to one), and one session in ten to relay-c (site dr)
+to keep it warm; all when hq is down, until hq has been up for 10 s again. Try, in another terminal:
   swaks --server %[1]s --from you@example.com --to me@example.net
   curl -s smtp://%[1]s/demo --mail-from you@example.com --mail-rcpt me@example.net -T - <<<$'Subject: hello\n\nfrom a shell'
 Then type here:  stop relay-a  |  busy relay-a (greets 421)  |  silent relay-a  |  start relay-a  |  status  |  quit
@@ -122,9 +124,15 @@ func (d *demo) change(verb, name string) {
 }
 
 func (d *demo) status() {
-	d.printf("%-10s %-5s %-7s %-7s %-8s %-9s %s\n", "relay", "site", "weight", "state", "sessions", "total", "why")
-	for i, s := range d.daemon.pools["outbound"].status() {
-		d.printf("%-10s %-5s %-7d %-7s %-8d %-9d %s\n", d.relays[i].name, s.Site, s.Weight, s.State, s.Active, s.Established, s.Reason)
+	d.printf("%-10s %-5s %-7s %-8s %-8s %-9s %s\n", "relay", "site", "weight", "state", "sessions", "total", "why")
+	pool := d.daemon.pools["outbound"].proxy.Balancer
+	for i, s := range pool.Snapshot(time.Now()) {
+		d.printf("%-10s %-5s %-7d %-8s %-8d %-9d %s\n", d.relays[i].name, s.Site, s.Weight, s.State, s.Active, s.Established, s.Reason)
+	}
+	for _, t := range pool.Tiers(time.Now()) {
+		if t.Active {
+			d.printf("new sessions go to tier %d; %d went elsewhere to keep it warm\n", t.Priority, pool.WarmSessions())
+		}
 	}
 }
 

@@ -71,7 +71,7 @@ func (r *sessionLine) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	enc.AddString("backend", r.Backend)
 	enc.AddInt("tier", r.Tier)
 	enc.AddString("site", r.Site)
-	enc.AddBool("warm", false)
+	enc.AddBool("warm", r.Warm)
 	if err := enc.AddArray("attempts", (*attemptList)(r)); err != nil {
 		return err
 	}
@@ -119,9 +119,24 @@ func ms(d time.Duration) float64 { return math.Round(float64(d)/1e3) / 1e3 }
 // logChange writes that a relay changed state, and why.
 func logChange(log *zap.Logger, c balancer.Change) {
 	write := log.Info
-	if c.To != balancer.Up {
+	if c.To == balancer.Busy || c.To == balancer.Ejected || c.To == balancer.Down {
 		write = log.Warn
 	}
-	write("backend", zap.String("pool", c.Pool), zap.String("backend", c.Backend),
-		zap.Stringer("from", c.From), zap.Stringer("to", c.To), zap.String("reason", c.Reason))
+	fields := []zap.Field{
+		zap.String("pool", c.Pool), zap.String("backend", c.Backend),
+		zap.Stringer("from", c.From), zap.Stringer("to", c.To), zap.String("reason", c.Reason),
+	}
+	if !c.Until.IsZero() {
+		fields = append(fields, zap.Duration("for", c.Until.Sub(c.Time)))
+	}
+	write("backend", fields...)
+}
+
+// logTierChange writes that new sessions go to another tier, and why.
+func logTierChange(log *zap.Logger, c balancer.TierChange) {
+	what, write := "failover", log.Warn
+	if c.To < c.From {
+		what, write = "failback", log.Info
+	}
+	write(what, zap.String("pool", c.Pool), zap.Int("from_tier", c.From), zap.Int("to_tier", c.To), zap.String("reason", c.Reason))
 }

@@ -17,27 +17,8 @@ func notYet(cfg *config.Config) []string {
 	}
 	for i := range cfg.Pools {
 		p, at := &cfg.Pools[i], fmt.Sprintf("pools[%d].", i)
-		f := &p.Failover
 		if p.Discover.Kind != "" {
 			say(at+"discover", "backends are not looked up in DNS")
-		}
-		if f.KeepWarm.Share > 0 || f.KeepWarm.MinPerHour > 0 {
-			say(at+"failover.keep_warm", "the next tier gets no sessions before it has to take over")
-		}
-		if f.Ramp.Over > 0 {
-			say(at+"failover.ramp", "a tier takes everything at once")
-		}
-		if f.MinHealthy > 1 {
-			say(at+"failover.min_healthy", "a tier with one healthy backend is used")
-		}
-		if !p.Timeouts.Hedge.Auto && p.Timeouts.Hedge.After > 0 {
-			say(at+"timeouts.hedge", "the next relay is asked after timeouts.greeting")
-		}
-		if p.Probe.Type == config.ProbeSMTPS {
-			say(at+"probe.type smtps", "the check only connects")
-		}
-		if p.Probe.STARTTLS {
-			say(at+"probe.starttls", "the check does without")
 		}
 		for j := range p.Backends {
 			b, key := &p.Backends[j], fmt.Sprintf("%sbackends[%d].", at, j)
