@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the black-box tests drive: Postfix and its
-# smtp-source and smtp-sink, swaks, curl and node from Debian, Haraka from npm.
+# smtp-source and smtp-sink, swaks, curl, node and promtool from Debian, Haraka
+# from npm.
 # Does nothing where they are there; where it cannot install, it says what is
 # missing. With CI=true something missing is an error, so that no test is passed
 # over unseen.
@@ -97,5 +98,27 @@ install_haraka() {
 	mv -T "$new" "$target"
 }
 
+# install_promtool takes the one program out of the Debian package: the package
+# itself would run a Prometheus at every boot.
+install_promtool() {
+	local cache dir
+	command -v promtool >/dev/null && return
+	cache=${XDG_CACHE_HOME:-${HOME:?is needed for its .cache}/.cache}/smtplb
+	[[ -x $cache/promtool ]] && return
+
+	echo "e2e: installing promtool in $cache" >&2
+	mkdir -p "$cache"
+	dir=$(mktemp -d)
+	litter+=("$dir" "$cache/promtool.new")
+	# As root apt would drop to a user who may not write there.
+	(cd "$dir" && apt-get download -qq -o APT::Sandbox::User=root prometheus </dev/null >&2) ||
+		{ apt-get update -qq </dev/null >&2 && cd "$dir" && apt-get download -qq -o APT::Sandbox::User=root prometheus </dev/null >&2; } ||
+		give_up promtool "apt-get download failed"
+	dpkg-deb --fsys-tarfile "$dir"/prometheus_*.deb | tar -xO ./usr/bin/promtool >"$cache/promtool.new"
+	chmod 755 "$cache/promtool.new"
+	mv "$cache/promtool.new" "$cache/promtool"
+}
+
 install_packages
 install_haraka
+install_promtool

@@ -23,6 +23,7 @@ const patience = 30 * time.Second
 // process is a running smtplb.
 type process struct {
 	address string // of the first listener
+	admin   string // of the HTTP server
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed once status is set
 	status  int
@@ -51,9 +52,12 @@ func startProgram(t *testing.T, s site, command ...string) *process {
 	if s.address == "" {
 		s.address = freeAddress(t, "127.0.0.1").String()
 	}
+	if s.admin == "" {
+		s.admin = freeAddress(t, "127.0.0.1").String()
+	}
 	file := writeFile(t, "smtplb.yaml", s.text())
 	p := launch(t, nil, nil, append(command, "run", "--config", file)...)
-	p.address = s.address
+	p.address, p.admin = s.address, s.admin
 	p.waitLine(t, "started", nil)
 	return p
 }

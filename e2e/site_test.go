@@ -20,6 +20,7 @@ type site struct {
 	backends []string // as backend returns them
 	pool     string   // more keys of the pool, a line each
 	rest     string   // more of the file
+	admin    string   // admin.address; "" takes a free port of 127.0.0.1
 }
 
 // quick are timeouts and checks for tests: a relay that does not greet costs
@@ -56,6 +57,9 @@ func (s site) text() string {
 		b.WriteString("    " + line)
 	}
 	b.WriteString("\n" + s.rest)
+	if s.admin != "" && !strings.Contains(s.rest, "admin:") {
+		fmt.Fprintf(&b, "\nadmin: {address: %q}\n", s.admin)
+	}
 	return b.String()
 }
 

@@ -172,7 +172,10 @@ func TestAddressThatIsNotHereYetIsNoError(t *testing.T) {
 func TestEnvironmentOverridesTheFile(t *testing.T) {
 	relay := smtptest.Start(t, smtptest.Script{})
 	t.Setenv("SMTPLB_LOG__FORMAT", "console")
-	s := site{address: freeAddress(t, "127.0.0.1").String(), backends: []string{backend("relay-a", relay.Addr())}}
+	s := site{
+		address: freeAddress(t, "127.0.0.1").String(), admin: freeAddress(t, "127.0.0.1").String(),
+		backends: []string{backend("relay-a", relay.Addr())},
+	}
 	p := launch(t, nil, nil, raced, "run", "-c", writeFile(t, "smtplb.yaml", s.text()))
 	smtptest.Eventually(t, patience, func() bool { return strings.Contains(p.stderr(), "INFO\tstarted") }, "a log line for people")
 	if err := visit(s.address); err != nil {

@@ -8,12 +8,14 @@ import (
 	"os/signal"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 
 	"smtplb/balancer"
+	"smtplb/internal/admin"
 	"smtplb/internal/config"
 	"smtplb/proxy"
 )
@@ -23,6 +25,9 @@ type daemon struct {
 	log    *zap.Logger
 	pools  map[string]*relays
 	server *proxy.Server
+	admin  *admin.Server
+
+	draining atomic.Bool
 }
 
 // runDaemon runs the balancer until ctx ends or a signal stops it. It returns
@@ -72,13 +77,13 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, resolve
 	}
 	d.server = &proxy.Server{
 		Workers:   cfg.Workers,
-		OnSession: func(r *proxy.Record) { logSession(log, r) },
+		OnSession: d.session,
 		OnError:   func(err error) { log.Warn("proxy", zap.Error(err)) },
 	}
 	for i := range cfg.Listeners {
 		d.server.Listeners = append(d.server.Listeners, buildListener(&cfg.Listeners[i], d.pools))
 	}
-	if err := d.server.Listen(); err != nil {
+	if err := d.listen(cfg); err != nil {
 		return nil, err
 	}
 	for i, a := range d.server.Addresses() {
@@ -87,6 +92,29 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, resolve
 			zap.String("pool", l.Pool), zap.String("protocol", string(l.Protocol)), zap.Stringers("allow", l.Allow))
 	}
 	return d, nil
+}
+
+// listen binds the HTTP server's address and the listeners, or neither.
+func (d *daemon) listen(cfg *config.Config) error {
+	var err error
+	if d.admin, err = newAdmin(cfg, d); err != nil {
+		return err
+	}
+	if err := d.server.Listen(); err != nil {
+		return err
+	}
+	if err := d.admin.Listen(); err != nil {
+		_ = d.server.Close()
+		return err
+	}
+	d.log.Info("admin", zap.Stringer("address", d.admin.Addr()), zap.Bool("token", d.admin.Token != ""))
+	return nil
+}
+
+// session takes in a session at its end; it runs in the event loop.
+func (d *daemon) session(r *proxy.Record) {
+	logSession(d.log, r)
+	d.admin.Observe(r)
 }
 
 // run serves until a signal or the end of ctx, then drains.
@@ -108,6 +136,8 @@ func (d *daemon) run(ctx context.Context) error {
 	defer checks.Wait()
 	defer stopChecks()
 
+	// Answered until the end: whoever asks sees that it drains.
+	defer serveAdmin(d.admin, d.log)()
 	served := make(chan error, 1)
 	go func() { served <- d.server.Serve() }()
 	d.log.Info("started", zap.String("version", fullVersion()), zap.Int("pid", os.Getpid()),
@@ -151,6 +181,7 @@ func (d *daemon) stop(why string, draining bool) bool {
 		_ = d.server.Close()
 		return true
 	}
+	d.draining.Store(true)
 	d.log.Info("draining", zap.String("reason", why), zap.Int64("sessions", open))
 	// A context that has ended already: begin, and do not wait here.
 	begun, cancel := context.WithDeadline(context.Background(), time.Unix(0, 0))

@@ -12,9 +12,6 @@ import (
 func notYet(cfg *config.Config) []string {
 	var texts []string
 	say := func(key, what string) { texts = append(texts, key+": not in this version: "+what) }
-	if cfg.Admin.TokenFile != "" {
-		say("admin", "there is no HTTP server")
-	}
 	for i := range cfg.Pools {
 		p, at := &cfg.Pools[i], fmt.Sprintf("pools[%d].", i)
 		if p.Discover.Kind != "" {

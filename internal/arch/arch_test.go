@@ -91,6 +91,19 @@ var arrows = []arrow{
 		reason: "a mechanism needs the kernel and nothing else",
 	},
 	{
+		to: []string{"github.com/prometheus"}, unless: []string{"internal/admin"}, tests: true,
+		reason: "no metrics library below the admin server: it pulls",
+	},
+	{
+		from: []string{"internal/admin"}, to: []string{"ours"},
+		except: []string{"internal/admin", "proxy", "balancer", "probes"},
+		reason: "the admin server reads snapshots and has a few verbs; files and logs are cmd's",
+	},
+	{
+		from: []string{"proxy", "balancer", "probes"}, to: []string{"net/http"}, deps: true,
+		reason: "the data path and its policy serve no pages",
+	},
+	{
 		to: []string{"internal/smtptest"}, unless: []string{"internal/smtptest", "bench"},
 		reason: "the scriptable relay is for tests; the product must not carry it",
 	},
