@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,5 +153,41 @@ func TestStandbyIsKeptWarm(t *testing.T) {
 		if s.Backend != "dr" || s.Warm {
 			t.Errorf("after the failover a session on %s, warm %v", s.Backend, s.Warm)
 		}
+	}
+}
+
+// A standby that was idle takes a tenth of the sessions at first, where that is
+// asked for; the others read why, and keep their mail.
+func TestColdStandbyTakesOverSlowly(t *testing.T) {
+	t.Parallel()
+	hq, dr := smtptest.Start(t, smtptest.Script{}), smtptest.Start(t, smtptest.Script{})
+	p := start(t, site{
+		pool:     strings.Replace(quick, "failback_delay: 0s", "failback_delay: 0s, ramp: {over: 10h, start: 10%}", 1),
+		backends: []string{backend("hq", hq.Addr()), backend("dr", dr.Addr(), "priority: 1")},
+	})
+	hq.Stop()
+	p.waitLine(t, "failover", nil)
+	taken := 0
+	for n := range 50 {
+		client := smtptest.Dial(t, p.address)
+		switch greeting, err := client.Greeting(); {
+		case err != nil:
+			t.Fatalf("session %d: %v", n, err)
+		case strings.HasPrefix(greeting, "220 "):
+			taken++
+		case !strings.HasPrefix(greeting, "421 4.3.2 ") || !strings.Contains(greeting, "takes over slowly"):
+			t.Errorf("session %d reads %q", n, greeting)
+		}
+		client.Close()
+	}
+	if taken != 5 {
+		t.Errorf("%d of 50 sessions were taken, want 5", taken)
+	}
+	if err := hq.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	p.waitLine(t, "failback", nil)
+	if err := visit(p.address); err != nil {
+		t.Errorf("after the failback: %v", err)
 	}
 }
