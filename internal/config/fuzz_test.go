@@ -25,6 +25,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("{{},<<}"), "")
 	f.Add([]byte("#\n - - QI\xd7"), "SMTPLB_ADMIN__ADDRESS='[::1]:1")
 	f.Add([]byte("a:\n.\n-\n"), "SMTPLB_LISTENERS__0__ROUTES__0__FROM__0=1")
+	f.Add([]byte("\r\r0"), "0")
 	f.Add([]byte("? \ufeff: \ufeff\n"), "SMTPLB_LISTENERS__99999999999999999999=1")
 	f.Fuzz(func(t *testing.T, data []byte, variables string) {
 		cfg, err := config.Parse("f.yaml", data, strings.Split(variables, "\n"))
@@ -39,7 +40,10 @@ func FuzzParse(f *testing.F) {
 		if !ok || len(errs) == 0 {
 			t.Fatalf("got %T: %v", err, err)
 		}
-		lines := 1 + strings.Count(string(data), "\n")
+		lines := 1
+		for _, end := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} { // YAML 1.1, section 5.4
+			lines += strings.Count(string(data), end)
+		}
 		for _, p := range errs {
 			if strings.ContainsAny(p.String(), "\n\r\x00") || p.Want == "" || p.Line < 0 || p.Line > lines+1 {
 				t.Fatalf("not a clear line: %q", p)
