@@ -5,7 +5,7 @@ import "time"
 // The pool has no timer. What is due at a certain time (an ejection's end, a step of a slow start, a tier that has been
 // usable for long enough) is done by the next call that brings a later time; until then nobody could see the difference.
 
-// advance does what has come due. Every call that is given the time begins with it.
+// advance does what has come due. Every call that may see the difference begins with it.
 func (p *Pool) advance(now time.Time) {
 	if p.wake.IsZero() || now.Before(p.wake) {
 		return

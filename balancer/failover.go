@@ -37,7 +37,8 @@ func (t *tier) ready(now time.Time, delay time.Duration) bool {
 //
 // The one in use is kept as long as it is usable, until one that is to be used before it has been usable for the whole
 // failback delay. A tier that comes and goes therefore never drags the sessions along. Where the one in use is not usable the
-// first that is takes over, those that are ready before others; where none is usable, the first with anybody up.
+// first that is takes over, those that are ready before others; where none is usable, it is kept while anybody of it is up, and
+// then the first with anybody up takes over.
 func (p *Pool) review(now time.Time) {
 	to, reason := p.active, ""
 	inUse := &p.tiers[p.active]
@@ -75,6 +76,9 @@ func (p *Pool) takeOver(now time.Time) int {
 		if p.tiers[i].usable() {
 			return i
 		}
+	}
+	if p.tiers[p.active].healthy > 0 {
+		return p.active
 	}
 	for i := range p.tiers {
 		if p.tiers[i].healthy > 0 {

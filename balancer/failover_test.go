@@ -126,6 +126,21 @@ func TestSiteWithTooFewRelaysIsLeft(t *testing.T) {
 	}
 }
 
+// Where no tier has enough, the one in use is kept: one that flaps must not drag the sessions along there either.
+func TestWeakSiteIsKeptWhileItHasAnybody(t *testing.T) {
+	s := newSite(t, Config{Backends: twoSites(2), MinHealthy: 2, FailbackDelay: 2 * time.Minute})
+	s.set("a", false)
+	s.set("b0", false)
+	for range 20 {
+		s.wait(time.Second)
+		s.set("a0", true)
+		if s.tier() != 1 {
+			t.Fatalf("moves %q", s.moves)
+		}
+		s.set("a0", false)
+	}
+}
+
 func TestTierAsksForNoMoreThanItHas(t *testing.T) {
 	s := newSite(t, Config{Backends: twoSites(1), MinHealthy: 5})
 	if s.tier() != 0 {

@@ -83,6 +83,15 @@ func (h *habit) age() {
 	h.count.Store(max(total, habitEnough))
 }
 
+// forget makes the habit unknown again.
+func (h *habit) forget() {
+	for i := range h.buckets {
+		h.buckets[i].Store(0)
+	}
+	h.count.Store(0)
+	h.known.Store(0)
+}
+
 // patience is how long to wait for the next greeting before another relay is asked.
 func (h *habit) patience() time.Duration {
 	known := time.Duration(h.known.Load())

@@ -23,7 +23,7 @@ type health struct {
 	since  time.Time // zero: since the pool was made
 	until  time.Time // when the state ends by itself; zero: it does not
 
-	good      int          // good checks in a row, while it is down
+	good      int          // good checks in a row, since the last failed session
 	badProbes int          // failed checks in a row
 	badLive   atomic.Int64 // failed attempts of sessions in a row; added to under the lock, a good greeting clears it without
 
@@ -73,6 +73,7 @@ func (p *Pool) failedLive(now time.Time, s *slot, outcome Outcome) {
 	if s.state != Up {
 		return
 	}
+	s.good = 0 // so that checks come soon, until some were good
 	bad := s.badLive.Add(1)
 	p.fire(now, s, liveFailed, cause{int(bad), "failed session", outcome.String()})
 	p.settle(now)
@@ -89,7 +90,7 @@ func (p *Pool) Doubtful(index int) bool {
 	s := &p.slots[index]
 	switch s.state {
 	case Up:
-		return s.badProbes > 0 || s.badLive.Load() > 0
+		return s.badProbes > 0 || s.badLive.Load() > 0 && s.good < p.rise
 	case Busy, Ejected:
 		return true
 	case Down:

@@ -53,8 +53,8 @@ func (l *Lease) Late() {
 }
 
 // Established says that the relay greeted well, and how long that took from the connection on (negative where no greeting
-// was waited for): good evidence about its health, and what its habit is known from. The slot stays taken. Only the first call of a lease counts. It waits for no
-// lock.
+// was waited for): good evidence about its health, and what its habit is known from. The slot stays taken. Only the first
+// call of a lease counts. It waits for no lock, unless the greeting was late.
 func (l *Lease) Established(now time.Time, greeting time.Duration) {
 	if !l.Held() || l.greeted {
 		return
@@ -98,8 +98,7 @@ func (l *Lease) Fail(now time.Time, outcome Outcome) {
 	p.giveBack(s, &ended)
 	s.failures++
 	p.failedLive(now, s, outcome)
-	p.notify()
-	p.mu.Unlock()
+	p.unlock()
 	if p.onFailure != nil {
 		p.onFailure(s.id, outcome)
 	}

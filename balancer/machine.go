@@ -61,7 +61,7 @@ func (e event) String() string {
 	case probeFailed:
 		return "a check fails"
 	case probeBusy:
-		return "a check is greeted with 421"
+		return "a check is answered with 421"
 	case liveFailed:
 		return "a session's attempt fails"
 	case timeUp:
@@ -176,6 +176,9 @@ func (p *Pool) turn(now time.Time, s *slot, to State, on event, reason string) {
 	case Up:
 		s.pass = max(s.pass, s.tier.vtime)
 		s.badLive.Store(0)
+		if from == Ejected {
+			s.habit.forget() // it may have become slower: who is always overtaken could never show it
+		}
 		if on != lastLeft {
 			p.beginSlowly(now, s)
 		}
@@ -185,9 +188,7 @@ func (p *Pool) turn(now time.Time, s *slot, to State, on event, reason string) {
 		s.until = now.Add(p.ejection(now, s))
 		s.lastEjected = s.until
 	}
-	if from != Down || to != Down {
-		s.good = 0
-	}
+	s.good = 0
 	if from == to {
 		s.enlist()
 		p.wakeAt(s.until)

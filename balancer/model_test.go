@@ -123,7 +123,7 @@ func (m *model) tierFor(room, tried []int) int {
 }
 
 // settle is what follows a change: ejected ones come back if nobody is left, and the tier in use is the first usable one,
-// else the first with anybody, else the same. (Without a failback delay it is the first one at any moment.)
+// else the same while it has anybody, else the first with anybody. (Without a failback delay it is the first one at any moment.)
 func (m *model) settle() {
 	if len(m.usable()) == 0 {
 		for i := range m.backends {
@@ -147,6 +147,9 @@ func (m *model) settle() {
 			m.active = p
 			return
 		}
+	}
+	if healthy[m.active] > 0 {
+		return
 	}
 	for _, p := range priorities {
 		if healthy[p] > 0 {

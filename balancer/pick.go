@@ -17,7 +17,7 @@ func (p *Pool) pick(now time.Time, tried []int) (Lease, error) {
 		return p.pickFirst(now)
 	}
 	asked := p.setAside(tried)
-	s := p.chooseTrusted(tried)
+	s := p.chooseTrusted()
 	if s != nil {
 		s.charge()
 	}
@@ -29,13 +29,16 @@ func (p *Pool) pick(now time.Time, tried []int) (Lease, error) {
 // taken over.
 func (p *Pool) pickFirst(now time.Time) (Lease, error) {
 	if p.warm.wanted(now) {
-		if s := p.tiers[p.warm.tier].choose(p); s != nil && s.late == 0 {
+		p.setSuspectsAside()
+		s := p.tiers[p.warm.tier].choose(p)
+		p.putSuspectsBack()
+		if s != nil {
 			p.warm.give(now)
 			s.charge()
 			return Lease{pool: p, backend: s.id, warm: true}, nil
 		}
 	}
-	s := p.chooseTrusted(nil)
+	s := p.chooseTrusted()
 	if s != nil && s.tier == &p.tiers[p.active] && !p.admits(now) {
 		return Lease{}, ErrRamp
 	}
@@ -115,7 +118,7 @@ func (s *slot) discharge() {
 	t.order.put(s.place, load{s.active, s.share}, s.tag())
 }
 
-// setAside takes backends out of the choice, such as those that a session has tried, and returns how many of them are usable.
+// setAside takes the backends that a session has tried out of the choice, and returns how many of them are usable.
 // Indexes that are named twice or do not exist are harmless.
 func (p *Pool) setAside(tried []int) (usable int) {
 	for _, index := range tried {

@@ -108,6 +108,16 @@ func (p *Pool) lock() {
 	p.mu.Lock()
 }
 
+// unlock tells what has changed, and lets the lock go, even if who is told panics.
+func (p *Pool) unlock() {
+	if len(p.news) > 0 {
+		defer p.mu.Unlock()
+		p.notify()
+		return
+	}
+	p.mu.Unlock()
+}
+
 // Name returns the pool's name.
 func (p *Pool) Name() string { return p.name }
 
@@ -124,9 +134,6 @@ func (p *Pool) Acquire(now time.Time, tried []int) (Lease, error) {
 	p.lock()
 	p.advance(now)
 	lease, err := p.pick(now, tried)
-	if len(p.news) > 0 {
-		p.notify()
-	}
-	p.mu.Unlock()
+	p.unlock()
 	return lease, err
 }

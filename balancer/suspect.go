@@ -21,18 +21,31 @@ func (p *Pool) clear(s *slot) {
 	}
 }
 
-// chooseTrusted is choose without the suspects and those that the session has tried, which are set aside already; nil where
-// nobody is left.
-func (p *Pool) chooseTrusted(tried []int) *slot {
+// chooseTrusted is choose without the suspects; with them where nobody else is left. Those that the session has tried are set
+// aside already.
+func (p *Pool) chooseTrusted() *slot {
 	if len(p.late) == 0 {
 		return p.choose()
 	}
-	p.setAside(p.late)
+	p.setSuspectsAside()
 	s := p.choose()
-	p.putBack(p.late)
-	p.setAside(tried) // those that are both
+	p.putSuspectsBack()
 	if s == nil {
 		s = p.choose()
 	}
 	return s
+}
+
+// setSuspectsAside takes the suspects out of the choice, those that are in it.
+func (p *Pool) setSuspectsAside() {
+	for _, index := range p.late {
+		p.slots[index].delist()
+	}
+}
+
+// putSuspectsBack undoes it.
+func (p *Pool) putSuspectsBack() {
+	for _, index := range p.late {
+		p.slots[index].enlist()
+	}
 }

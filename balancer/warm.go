@@ -84,4 +84,7 @@ func (w *warming) refund() {
 	if w.Share > 0 {
 		w.spare = int(0.5 / w.Share)
 	}
+	if w.MinPerHour > 0 {
+		w.next = w.next.Add(-time.Hour / time.Duration(w.MinPerHour))
+	}
 }

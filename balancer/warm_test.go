@@ -183,6 +183,29 @@ func TestFloorIsKeptFromWhateverComes(t *testing.T) {
 	}
 }
 
+func TestFloorIsMadeUpForToo(t *testing.T) {
+	s := newSite(t, Config{Backends: twoSites(1), Warm: Warm{MinPerHour: 4}, Failures: 1000})
+	tried := 0
+	for range 4 * 3600 {
+		s.wait(time.Second)
+		lease, err := s.pool.Acquire(s.now, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lease.Warm() {
+			if tried++; tried%2 == 1 {
+				lease.Fail(s.now, Refused)
+				continue
+			}
+		}
+		lease.Established(s.now, time.Millisecond)
+		lease.Release(s.now)
+	}
+	if n := s.pool.WarmSessions(); n < 16 || n > 17 {
+		t.Errorf("%d warm sessions in four hours, every second attempt of which fails, want 16", n)
+	}
+}
+
 func TestRampGrowsFromItsStart(t *testing.T) {
 	s := newSite(t, Config{Backends: twoSites(1), Ramp: Ramp{Over: 10 * time.Hour, Start: 0.1}})
 	s.set("a", false)

@@ -32,7 +32,7 @@ func (l *loop) ask(s *session) {
 			l.noBackend(s, reasonFor(err))
 			return
 		}
-		s.contender = contender{lease: lease, backend: -1, asked: l.ns, side: s.side}
+		s.contender = contender{lease: lease, backend: -1, asked: l.ns, side: s.otherSide()}
 		s.alone = false
 		f, err := l.dial(s, &s.contender)
 		if err != nil {
@@ -225,6 +225,7 @@ func (l *loop) next(s *session, c *contender, f failure) {
 		l.ask(s)
 	case c == s.second:
 		l.endHedge(s)
+		s.alone = false
 		l.look(s) // perhaps a third one can be asked
 	default:
 		l.promote(s)

@@ -175,22 +175,25 @@ func (l *loop) endHedge(s *session) {
 // giveUpFirst asks a third relay in place of the first of two that are late, if
 // there is one, and if the first has not begun to greet.
 func (l *loop) giveUpFirst(s *session) {
+	if len(s.held) > 0 {
+		l.waitForBoth(s)
+		return
+	}
 	lease, err := s.pool.Balancer.Acquire(l.now, l.triedBy(s))
-	if err != nil || len(s.held) > 0 {
-		lease.Release(l.now)
-		s.alone = true
-		l.arm(s)
+	if err != nil {
+		l.waitForBoth(s)
 		return
 	}
 	l.leave(&s.contender)
 	l.failed(s, &s.contender, failure{outcome: s.timeout()})
-	l.promote(s)
-	if !l.server.beginHedge() {
-		lease.Release(l.now)
-		l.queueForRoom(s)
-		return
-	}
+	l.replaceFirst(s)
+	s.second = nil
 	l.hedgeWith(s, lease)
+}
+
+func (l *loop) waitForBoth(s *session) {
+	s.alone = true
+	l.arm(s)
 }
 
 // hedge asks a second relay, with a place kept for that. When none can be had,
@@ -232,15 +235,20 @@ func (l *loop) hedgeWith(s *session, lease balancer.Lease) {
 	l.arm(s)
 }
 
-// promote puts the second relay into the place of the first, which is out.
+// promote puts the second relay into the place of the first, which is out, and
+// ends the hedge.
 func (l *loop) promote(s *session) {
+	l.replaceFirst(s)
+	l.endHedge(s)
+}
+
+func (l *loop) replaceFirst(s *session) {
 	s.contender, *s.second = *s.second, contender{backend: -1}
 	s.alone = false
 	s.state = stateConnect
 	if s.connected != 0 {
 		s.state = stateGreet
 	}
-	l.endHedge(s)
 }
 
 // settle ends a hedge that c has won. If the other one is the first, it was
@@ -269,7 +277,7 @@ func (l *loop) leave(c *contender) {
 		return
 	}
 	s := l.sessions.get()
-	l.server.fds.Add(1) // the place that endHedge is about to give back
+	l.server.fds.Add(1) // the second relay's place is given back, or is a third one's
 	s.client, s.state = c.backend, stateLeave
 	c.backend = -1
 	_ = unix.Shutdown(s.client, unix.SHUT_WR)
