@@ -103,7 +103,7 @@ func (p *Pool) Doubtful(index int) bool {
 // Drain gives a backend, named by its index, no new sessions until Enable. It reports whether there is such a backend.
 func (p *Pool) Drain(now time.Time, index int) bool { return p.order(now, index, drain, "drained") }
 
-// Disable does as Drain, and says that the backend need not be checked either.
+// Disable does as Drain, by another word: for a backend that is to be out for longer.
 func (p *Pool) Disable(now time.Time, index int) bool {
 	return p.order(now, index, disable, "disabled")
 }

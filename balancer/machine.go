@@ -16,7 +16,7 @@ const (
 	Draining              // taken out by a person; it is still checked
 	Ejected               // sessions failed on it one after the other: left alone for a time
 	Down                  // checks failed
-	Disabled              // taken out by a person; it need not be checked
+	Disabled              // taken out by a person, for longer; otherwise as Draining
 )
 
 // String returns the state's word, such as "ejected"; "unknown" for a value that is none of the constants.

@@ -10,7 +10,7 @@ import (
 // Failover says when a tier is usable and how traffic moves between tiers.
 type Failover struct {
 	// MinHealthy is how many healthy backends a tier needs to be usable, 1 to
-	// 1000. Default 1.
+	// 1000; all of them, where it has fewer. Default 1.
 	MinHealthy int `koanf:"min_healthy"`
 
 	// FailbackDelay is how long a tier must have been usable before it takes
@@ -68,7 +68,7 @@ func (r *report) checkFailover(p *Pool, at string) {
 	}
 }
 
-// checkTiers warns of settings the listed tiers can never meet.
+// checkTiers warns of settings that do not fit the listed tiers.
 func (r *report) checkTiers(p *Pool, key string) {
 	tiers := make(map[int]int)
 	for _, b := range p.Backends {
@@ -80,7 +80,7 @@ func (r *report) checkTiers(p *Pool, key string) {
 	}
 	for _, priority := range slices.Sorted(maps.Keys(tiers)) {
 		if n := tiers[priority]; n < f.MinHealthy {
-			r.warn(key+".min_healthy", fmt.Sprintf("the tier of priority %d has %d: it can never be usable", priority, n))
+			r.warn(key+".min_healthy", fmt.Sprintf("the tier of priority %d has %d: all of them are needed then", priority, n))
 			return
 		}
 	}

@@ -32,7 +32,7 @@ func TestWhatIsRarelyMeantIsWarnedOf(t *testing.T) {
 		{"keep_warm without a second tier", base + "    failover: {keep_warm: {share: 5%}}\n",
 			[]string{`f.yaml:9: pools[0].failover.keep_warm: a mapping: all backends have one priority: there is no tier to keep warm`}},
 		{"min_healthy beyond the tier", base + "    failover: {min_healthy: 2}\n",
-			[]string{`f.yaml:9: pools[0].failover.min_healthy: 2: the tier of priority 0 has 1: it can never be usable`}},
+			[]string{`f.yaml:9: pools[0].failover.min_healthy: 2: the tier of priority 0 has 1: all of them are needed then`}},
 		{"no weight at all", base + "        weight: 0\n",
 			[]string{`f.yaml:7: pools[0].backends: a list: every weight is 0: the pool takes no sessions`}},
 		{"port 465 asked for a greeting", strings.Replace(base, "    allow", "    protocol: tcp\n    allow", 1),
