@@ -95,27 +95,26 @@ func TestRelayOfAnotherMakeIsHealthyInEveryWay(t *testing.T) {
 
 const relayProcess = "PROBES_RELAY_PROCESS"
 
-// TestRelayProcess is no test but the relay of the benchmarks, in a process of
-// its own, so that its CPU is not counted. It ends with its standard input.
-func TestRelayProcess(t *testing.T) {
+// BenchmarkRelayProcess is the relay of the other benchmarks, in a process of its
+// own, so that its CPU is not counted. It ends with its standard input.
+func BenchmarkRelayProcess(b *testing.B) {
 	if os.Getenv(relayProcess) == "" {
-		t.Skip("is started by the benchmarks")
+		b.Skip("is started by the other benchmarks")
 	}
-	plain, secure := relays(t)
-	fmt.Println(plain, secure)
+	plain, secure := relays(b)
+	fmt.Fprintln(os.Stderr, plain, secure)
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
 func relaysElsewhere(b *testing.B) (plain, secure string) {
 	b.Helper()
-	cmd := exec.CommandContext(b.Context(), os.Args[0], "-test.run=^TestRelayProcess$")
+	cmd := exec.CommandContext(b.Context(), os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkRelayProcess$", "-test.benchtime=1x")
 	cmd.Env = append(os.Environ(), relayProcess+"=1")
-	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
+	out, err := cmd.StderrPipe() // on its standard output the benchmark announces itself
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -27,9 +27,9 @@ const (
 
 	// moments is how many there are in an interval at which checks begin. What
 	// wakes this process up, and fills cold caches, is dearer than a check: 200
-	// targets at one of 20 moments are ten together, no burst for anybody, and
+	// targets at one of 10 moments are twenty together, no burst for anybody, and
 	// cost a third of what they do one by one (BenchmarkTwoHundredRelays).
-	moments = 20
+	moments = 10
 )
 
 // Scheduler makes one kind of check of many targets, each again and again, with
@@ -40,7 +40,7 @@ type Scheduler struct {
 	Check Func
 
 	// Interval is the time between the checks of a target whose state is
-	// settled, give or take 5 % and rounded up to the next of 20 moments of the
+	// settled, give or take 5 % and rounded up to the next of 10 moments of the
 	// interval, which all targets have in common. 0: DefaultInterval.
 	Interval time.Duration
 
