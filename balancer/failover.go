@@ -55,7 +55,7 @@ func (p *Pool) review(now time.Time) {
 		}
 	} else {
 		to = p.takeOver(now)
-		reason = fmt.Sprintf("%d of the %d healthy backends that it needs", inUse.healthy, inUse.minHealthy)
+		reason = fmt.Sprintf("%d healthy backends, %d needed", inUse.healthy, inUse.minHealthy)
 	}
 	if to != p.active {
 		p.changedTier(TierChange{Time: now, Pool: p.name, From: inUse.priority, To: p.tiers[to].priority, Reason: reason})
