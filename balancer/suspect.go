@@ -8,15 +8,15 @@ import "slices"
 
 // suspect notes that one more session waits for s for too long.
 func (p *Pool) suspect(s *slot) {
-	if s.late++; s.late == 1 {
-		p.late = append(p.late, s.id.index)
+	if s.late++; s.late == 1 && !s.gone {
+		p.late = append(p.late, s)
 	}
 }
 
 // clear notes that one of these sessions waits no more.
 func (p *Pool) clear(s *slot) {
-	if s.late--; s.late == 0 {
-		i := slices.Index(p.late, s.id.index)
+	if s.late--; s.late == 0 && !s.gone {
+		i := slices.Index(p.late, s)
 		p.late = slices.Delete(p.late, i, i+1)
 	}
 }
@@ -27,9 +27,13 @@ func (p *Pool) chooseTrusted(tried []int) *slot {
 	if len(p.late) == 0 {
 		return p.choose()
 	}
-	p.setAside(p.late)
+	for _, s := range p.late {
+		s.setAside()
+	}
 	s := p.choose()
-	p.putBack(p.late)
+	for _, s := range p.late {
+		s.putBack()
+	}
 	p.setAside(tried) // those that are both
 	if s == nil {
 		s = p.choose()

@@ -30,7 +30,7 @@ type loop struct {
 	pipes     pipePool
 	raw       socket.Addr   // for accept and connect
 	roomless  []epoll.Token // sessions that would ask a second relay, had they room
-	scratch   []int         // indexes of relays already tried
+	scratch   []int         // IDs of relays already tried
 	record    Record        // used again for every session
 
 	now time.Time // of this turn; the wall clock as the base had it
