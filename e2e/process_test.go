@@ -23,6 +23,7 @@ const patience = 30 * time.Second
 // process is a running smtplb.
 type process struct {
 	address string // of the first listener
+	file    string // its configuration
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed once status is set
 	status  int
@@ -53,7 +54,7 @@ func startProgram(t *testing.T, s site, command ...string) *process {
 	}
 	file := writeFile(t, "smtplb.yaml", s.text())
 	p := launch(t, nil, nil, append(command, "run", "--config", file)...)
-	p.address = s.address
+	p.address, p.file = s.address, file
 	p.waitLine(t, "started", nil)
 	return p
 }
