@@ -18,8 +18,8 @@ func mustReconfigure(t failer, p *Pool, now time.Time, cfg Config) {
 	}
 }
 
-func newOrFail(t failer, cfg Config) *Pool {
-	p, err := New(cfg)
+func newOrFail(t failer, cfg Config, order func(size int) order) *Pool {
+	p, err := newPool(cfg, order)
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
@@ -278,7 +278,8 @@ func TestSameConfigurationChangesNoChoice(t *testing.T) {
 		}
 		script := rapid.SliceOfN(rapid.IntRange(0, 40), 50, 300).Draw(t, "script")
 		when := rapid.SliceOfN(rapid.Bool(), len(script), len(script)).Draw(t, "when")
-		p, q := newOrFail(t, cfg), newOrFail(t, cfg)
+		order := rapid.SampledFrom([]func(int) order{newRow, newTree}).Draw(t, "order")
+		p, q := newOrFail(t, cfg, order), newOrFail(t, cfg, order)
 		want := history(p, script, func(time.Time) {})
 		n := 0
 		got := history(q, script, func(now time.Time) {
@@ -297,7 +298,7 @@ func TestWarmShareIsExactAcrossReconfigurations(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		share := rapid.SampledFrom([]float64{0.05, 0.1, 0.25}).Draw(t, "share")
 		cfg := Config{Name: "outbound", Backends: twoSites(2), Warm: Warm{Share: share}}
-		p := newOrFail(t, cfg)
+		p := newOrFail(t, cfg, newRow)
 		var warm []bool
 		var running []*Lease
 		for range 600 {
