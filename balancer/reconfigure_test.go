@@ -127,6 +127,8 @@ func TestLateRelayStaysLateAcrossReconfigurations(t *testing.T) {
 	p := mustNew(t, Config{Name: "outbound", Backends: []BackendConfig{a, b}})
 	silent := acquire(t, p, []int{1}, "a", nil)
 	silent.Late()
+	other := acquire(t, p, []int{1}, "a", nil) // for its sake the slot is kept
+	defer other.Release(start)
 	only := func(want string) {
 		t.Helper()
 		for range 4 {
@@ -141,8 +143,48 @@ func TestLateRelayStaysLateAcrossReconfigurations(t *testing.T) {
 	only("b")
 	mustReconfigure(t, p, start, Config{Name: "outbound", Backends: []BackendConfig{b}})
 	silent.Fail(start, GreetingTimeout)
-	mustReconfigure(t, p, start, Config{Name: "outbound", Backends: []BackendConfig{a}})
-	only("a")
+	mustReconfigure(t, p, start, Config{Name: "outbound", Backends: []BackendConfig{a, b}})
+	n := 0
+	for range 10 {
+		l, err := p.Acquire(start, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Backend().Name() == "a" {
+			n++
+		}
+		defer l.Release(start)
+	}
+	if n < 4 || n > 6 {
+		t.Errorf("after its late session is over, a is given %d of 10, want about half", n)
+	}
+}
+
+func TestSlowStartGoesOnUnlessItIsSwitchedOff(t *testing.T) {
+	cfg := Config{Name: "outbound", Fall: 1, Rise: 1, SlowStart: 100 * time.Second, Backends: []BackendConfig{{Name: "a", Weight: 10}, {Name: "b", Weight: 10}}}
+	p := mustNew(t, cfg)
+	p.Probe(start, 0, VerdictFailed, "refused")
+	p.Probe(start, 0, VerdictGood, "")
+	part := func(now time.Time, want float64) {
+		t.Helper()
+		if got := p.Snapshot(now)[0].Part; got < want-0.01 || got > want+0.01 {
+			t.Errorf("it counts %v of its weight, want %v", got, want)
+		}
+	}
+	half := start.Add(50 * time.Second)
+	part(half, 0.55)
+	cfg.Backends[0].Weight = 20
+	mustReconfigure(t, p, half, cfg)
+	part(half, 0.55)
+	if got := p.slots[0].share; got != 1100 {
+		t.Errorf("its share is %d units, want 11 of the new weight", got)
+	}
+	part(start.Add(75*time.Second), 0.775)
+	cfg.SlowStart = 0
+	mustReconfigure(t, p, start.Add(75*time.Second), cfg)
+	part(start.Add(75*time.Second), 1)
+	part(start.Add(time.Hour), 1)
+	checkTiers(t, p)
 }
 
 func TestNewWeightCountsAtOnce(t *testing.T) {

@@ -28,6 +28,7 @@ func refused(t *testing.T, addr netip.AddrPort) string {
 }
 
 func TestReloadKeepsWhatIsThere(t *testing.T) {
+	smtptest.CheckDescriptors(t)
 	relay, other := smtptest.Start(t, smtptest.Script{}), smtptest.Start(t, smtptest.Script{Greeting: "220 other.test ESMTP\r\n"})
 	r := newRig(t, relay.Addr())
 	r.Workers = 2
@@ -69,6 +70,7 @@ func TestReloadKeepsWhatIsThere(t *testing.T) {
 }
 
 func TestReloadAddsAndRemovesListeners(t *testing.T) {
+	smtptest.CheckDescriptors(t)
 	relay := smtptest.Start(t, smtptest.Script{})
 	r := newRig(t, relay.Addr())
 	r.Workers = 2
@@ -161,6 +163,7 @@ func TestRefusedReloadChangesNothing(t *testing.T) {
 }
 
 func TestReloadBeforeServeAndAfterShutdown(t *testing.T) {
+	smtptest.CheckDescriptors(t)
 	relay := smtptest.Start(t, smtptest.Script{})
 	r := newRig(t, relay.Addr())
 	if err := r.Reload(r.Listeners); err == nil {
