@@ -63,11 +63,11 @@ func TestSessionAsksEachRelayAtMostOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, index := range tried {
-			if index == lease.Backend().Index() {
+			if index == lease.Backend().ID() {
 				t.Fatalf("asked %d again after %v", index, tried)
 			}
 		}
-		tried = append(tried, lease.Backend().Index())
+		tried = append(tried, lease.Backend().ID())
 		lease.Release(start)
 	}
 	if len(tried) != 4 {
@@ -85,7 +85,7 @@ func TestLowerTierHelpsOnlyWhenTheUpperHasNobody(t *testing.T) {
 	a := acquire(t, p, nil, "hq-a", nil)
 	b := acquire(t, p, nil, "hq-b", nil)
 	spilled := acquire(t, p, nil, "dr", nil)
-	if spilled.Backend().Tier() != 10 || spilled.Backend().Site() != "dr" || spilled.Backend().Index() != 0 {
+	if spilled.Backend().Tier() != 10 || spilled.Backend().Site() != "dr" || spilled.Backend().ID() != 0 {
 		t.Errorf("backend %+v", spilled.Backend())
 	}
 	a.Release(start)

@@ -5,17 +5,20 @@ import (
 	"time"
 )
 
-// Backend is who a relay is: the part of it that never changes. It may be kept, compared and read from anywhere without
-// a lock.
+// Backend is who a relay is, by one configuration: Reconfigure makes new ones, and a lease keeps the one that it was taken
+// with. It never changes, and may be kept and read from anywhere without a lock. The same ID is the same relay.
 type Backend struct {
-	index int
-	name  string
-	site  string
-	tier  int
+	id   int
+	name string
+	site string
+	tier int
+	data any
+	last *atomic.Int64 // the tier's
 }
 
-// Index returns its position in Config.Backends.
-func (b *Backend) Index() int { return b.index }
+// ID returns its number, by which sessions and probes name it: its position in the Config.Backends that the pool was made
+// of. One that Reconfigure adds has the next, one that it keeps keeps its own, and no other backend is ever given it.
+func (b *Backend) ID() int { return b.id }
 
 // Name returns its name, unique in the pool.
 func (b *Backend) Name() string { return b.name }
@@ -26,16 +29,21 @@ func (b *Backend) Site() string { return b.site }
 // Tier returns its priority: 0 is used first.
 func (b *Backend) Tier() int { return b.tier }
 
+// Data returns its BackendConfig's.
+func (b *Backend) Data() any { return b.data }
+
 // slot is what changes about a backend. The pool's lock guards it, but for the two counts that are atomic: a session
 // that is greeted well writes them without the lock.
 type slot struct {
-	id *Backend
+	id *Backend // by the present configuration
 
-	// Set once by New.
+	// As configured.
+	key         string
 	tier        *tier
 	place       int   // in its tier
-	weight      int64 // its part of the tier's sessions
+	weight      int64 // its part of the tier's sessions; 0 once it is gone
 	maxSessions int64 // 0: no limit
+	gone        bool  // Reconfigure took it out: only its leases keep it
 
 	// Its part of the tier's sessions at the moment: less than the weight in a slow start.
 	part     float64   // of its weight, up to 1

@@ -11,8 +11,7 @@ func (p *Pool) advance(now time.Time) {
 		return
 	}
 	p.wake = time.Time{}
-	for i := range p.slots {
-		s := &p.slots[i]
+	for _, s := range p.slots {
 		if due(s.until, now) {
 			p.fire(now, s, timeUp, cause{what: "its time as " + s.state.String() + " is over"})
 		}

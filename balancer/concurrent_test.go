@@ -58,7 +58,7 @@ func (c *crowd) begin(tried []int, greets bool) (Lease, bool) {
 		return Lease{}, false
 	}
 	c.picks.Add(1)
-	index := lease.Backend().Index()
+	index := lease.Backend().ID()
 	if now := c.held[index].Add(1); now > int64(c.limits[index]) {
 		c.t.Errorf("relay %d holds %d sessions, its limit is %d", index, now, c.limits[index])
 	}
@@ -70,7 +70,7 @@ func (c *crowd) begin(tried []int, greets bool) (Lease, bool) {
 }
 
 func (c *crowd) end(lease *Lease, fails bool) {
-	c.held[lease.Backend().Index()].Add(-1)
+	c.held[lease.Backend().ID()].Add(-1)
 	if fails {
 		c.failures.Add(1)
 		lease.Fail(start, Closed)

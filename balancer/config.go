@@ -58,10 +58,16 @@ type Ramp struct {
 	Start float64
 }
 
-// BackendConfig describes one backend. Its position in Config.Backends is its index, by which sessions and probes name it.
+// BackendConfig describes one backend. Its position in the Config.Backends of a new pool is its ID.
 type BackendConfig struct {
 	Name string // unique in the pool; required
 	Site string // a label, for people
+
+	// Key is what makes it the relay that it is, such as its address: by it Reconfigure knows a backend again that has
+	// another name. "": its name does.
+	Key string
+
+	Data any // the caller's own, handed out by Backend.Data: where it is, say
 
 	Weight      int // its part of the sessions, 0 to MaxWeight; 0 takes no new sessions
 	Priority    int // the tier: 0 is used first
@@ -79,7 +85,6 @@ func (c *Config) settings() settings {
 		failbackDelay: c.FailbackDelay,
 		slowStart:     c.SlowStart,
 		ramp:          c.Ramp,
-		hedge:         c.Hedge,
 		onChange:      c.OnChange,
 		onTierChange:  c.OnTierChange,
 		onFailure:     c.OnFailure,
@@ -88,8 +93,8 @@ func (c *Config) settings() settings {
 	return s
 }
 
-// check returns every mistake of the configuration, joined.
-func (c *Config) check() error {
+// Check returns every mistake of the configuration, joined: what New would.
+func (c *Config) Check() error {
 	var errs []error
 	wrong := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("balancer: pool %q: "+format, append([]any{c.Name}, args...)...))

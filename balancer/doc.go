@@ -87,10 +87,15 @@
 // A backend that is not up keeps the count of the sessions that still run on it, and leases taken before stay valid. One that
 // comes back begins with a tenth of its weight (slow.go).
 //
+// # Another configuration
+//
+// [Pool.Reconfigure] changes weights, limits, tiers and backends while sessions run (reconfigure.go). Sessions and probes name a
+// backend by its ID, which is never another one's; its slots, its evidence and its turn are the slot's, not the name's.
+//
 // What a relay's greetings usually take is known here as well (habit.go), and with it when a second relay should be asked.
 //
 // # What it does not do
 //
 // It does not connect, probe, look up names or log, and it does not remember clients: two sessions of one client are
-// two sessions. Backends are fixed for the life of a Pool.
+// two sessions.
 package balancer

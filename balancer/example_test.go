@@ -33,7 +33,7 @@ func Example() {
 		outcome := dial(lease.Backend())
 		fmt.Println(lease.Backend().Name(), outcome)
 		if outcome != balancer.OK {
-			tried = append(tried, lease.Backend().Index())
+			tried = append(tried, lease.Backend().ID())
 			lease.Fail(now, outcome)
 			continue
 		}

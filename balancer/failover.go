@@ -41,10 +41,10 @@ func (t *tier) ready(now time.Time, delay time.Duration) bool {
 // then the first with anybody up takes over.
 func (p *Pool) review(now time.Time) {
 	to, reason := p.active, ""
-	inUse := &p.tiers[p.active]
+	inUse := p.tiers[p.active]
 	if inUse.usable() {
 		for i := range p.active {
-			t := &p.tiers[i]
+			t := p.tiers[i]
 			if t.ready(now, p.failbackDelay) {
 				to, reason = i, "usable again for "+p.failbackDelay.String()
 				break
@@ -60,7 +60,7 @@ func (p *Pool) review(now time.Time) {
 	if to != p.active {
 		p.changedTier(TierChange{Time: now, Pool: p.name, From: inUse.priority, To: p.tiers[to].priority, Reason: reason})
 		p.active = to
-		p.beginRamp(now, &p.tiers[to])
+		p.beginRamp(now, p.tiers[to])
 	}
 	p.warm.tier = p.nextUsable(p.active)
 }
@@ -127,7 +127,7 @@ func (p *Pool) rampPart(now time.Time, t *tier) float64 {
 // admits tells whether the tier in use takes one session more, and counts it. As with the warm share there is no chance in it:
 // of 100 sessions a part of 10 % takes every tenth.
 func (p *Pool) admits(now time.Time) bool {
-	t := &p.tiers[p.active]
+	t := p.tiers[p.active]
 	if t.ramp.from.IsZero() {
 		return true
 	}

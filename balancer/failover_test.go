@@ -209,7 +209,7 @@ func TestSessionAsksThreeOfATierFirst(t *testing.T) {
 			}
 			break
 		}
-		tried = append(tried, lease.Backend().Index())
+		tried = append(tried, lease.Backend().ID())
 		tiers = append(tiers, lease.Backend().Tier())
 		lease.Release(s.now)
 	}
@@ -317,7 +317,7 @@ func (w *world) session(t *rapid.T) {
 		if err != nil {
 			return
 		}
-		if b := before[lease.Backend().Index()]; b.State != Up || b.Weight == 0 {
+		if b := before[lease.Backend().ID()]; b.State != Up || b.Weight == 0 {
 			t.Fatalf("picked %+v", b)
 		}
 		if rapid.Bool().Draw(t, "ok") {
@@ -325,7 +325,7 @@ func (w *world) session(t *rapid.T) {
 			w.leases = append(w.leases, &lease)
 			return
 		}
-		tried = append(tried, lease.Backend().Index())
+		tried = append(tried, lease.Backend().ID())
 		lease.Fail(w.now, Refused)
 	}
 }

@@ -41,16 +41,17 @@ const (
 	VerdictBusy                  // answered 421: alive, but no sessions now (RFC 5321, section 3.8)
 )
 
-// Probe takes in the verdict of an active check of a backend, named by its index; reason says in a few words why it
-// was not good. An index that does not exist is ignored.
-func (p *Pool) Probe(now time.Time, index int, v Verdict, reason string) {
-	if index < 0 || index >= len(p.slots) {
-		return
-	}
+// Probe takes in the verdict of an active check of a backend, named by its ID; reason says in a few words why it
+// was not good. An ID that is not configured is ignored.
+func (p *Pool) Probe(now time.Time, id int, v Verdict, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.advance(now)
-	s := &p.slots[index]
+	s := p.slot(id)
+	if s == nil {
+		p.notify()
+		return
+	}
 	switch v {
 	case VerdictGood:
 		s.badProbes = 0
@@ -70,7 +71,7 @@ func (p *Pool) Probe(now time.Time, index int, v Verdict, reason string) {
 
 // failedLive takes in a session's failed attempt. In a state other than Up it says nothing new: the attempt began before.
 func (p *Pool) failedLive(now time.Time, s *slot, outcome Outcome) {
-	if s.state != Up {
+	if s.state != Up || s.gone {
 		return
 	}
 	s.good = 0 // so that checks come soon, until some were good
@@ -79,15 +80,15 @@ func (p *Pool) failedLive(now time.Time, s *slot, outcome Outcome) {
 	p.settle(now)
 }
 
-// Doubtful reports whether the state of a backend, named by its index, may change with the next checks: they should come
-// soon. An index that does not exist is in no doubt.
-func (p *Pool) Doubtful(index int) bool {
-	if index < 0 || index >= len(p.slots) {
-		return false
-	}
+// Doubtful reports whether the state of a backend, named by its ID, may change with the next checks: they should come
+// soon. An ID that is not configured is in no doubt.
+func (p *Pool) Doubtful(id int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := &p.slots[index]
+	s := p.slot(id)
+	if s == nil {
+		return false
+	}
 	switch s.state {
 	case Up:
 		return s.badProbes > 0 || s.badLive.Load() > 0 && s.good < p.rise
@@ -100,25 +101,27 @@ func (p *Pool) Doubtful(index int) bool {
 	}
 }
 
-// Drain gives a backend, named by its index, no new sessions until Enable. It reports whether there is such a backend.
-func (p *Pool) Drain(now time.Time, index int) bool { return p.order(now, index, drain, "drained") }
+// Drain gives a backend, named by its ID, no new sessions until Enable. It reports whether there is such a backend.
+func (p *Pool) Drain(now time.Time, id int) bool { return p.order(now, id, drain, "drained") }
 
 // Disable does as Drain, by another word: for a backend that is to be out for longer.
-func (p *Pool) Disable(now time.Time, index int) bool {
-	return p.order(now, index, disable, "disabled")
+func (p *Pool) Disable(now time.Time, id int) bool {
+	return p.order(now, id, disable, "disabled")
 }
 
 // Enable undoes Drain and Disable. It reports whether there is such a backend.
-func (p *Pool) Enable(now time.Time, index int) bool { return p.order(now, index, enable, "enabled") }
+func (p *Pool) Enable(now time.Time, id int) bool { return p.order(now, id, enable, "enabled") }
 
-func (p *Pool) order(now time.Time, index int, on event, reason string) bool {
-	if index < 0 || index >= len(p.slots) {
-		return false
-	}
+func (p *Pool) order(now time.Time, id int, on event, reason string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.advance(now)
-	p.fire(now, &p.slots[index], on, cause{what: reason})
+	s := p.slot(id)
+	if s == nil {
+		p.notify()
+		return false
+	}
+	p.fire(now, s, on, cause{what: reason})
 	p.settle(now)
 	p.notify()
 	return true

@@ -5,11 +5,14 @@ import "time"
 // Lease is a session's slot on a backend, from Acquire until Fail or Release. Whichever comes first empties it, and every
 // method of an empty lease (the zero Lease is one) does nothing; so ending it twice is harmless.
 //
+// Its slot is the one that it was taken on, whatever Reconfigure makes of the backend meanwhile.
+//
 // A lease belongs to its session: it is not safe for concurrent use, and a held lease must be moved, not copied, as
 // each copy would give the slot back.
 type Lease struct {
 	pool    *Pool
-	backend *Backend
+	slot    *slot
+	backend *Backend // as it was at Acquire
 	greeted bool
 	warm    bool
 	late    bool
@@ -30,13 +33,13 @@ func (l *Lease) Patience() time.Duration {
 	if !l.Held() {
 		return 0
 	}
-	switch hedge := l.pool.hedge; {
+	switch hedge := time.Duration(l.pool.hedge.Load()); {
 	case hedge < 0:
 		return 0
 	case hedge > 0:
 		return hedge
 	}
-	return l.pool.slots[l.backend.index].habit.patience()
+	return l.slot.habit.patience()
 }
 
 // Late says that the relay's greeting is late: its patience is over. Until this lease ends or the relay greets, other
@@ -48,7 +51,7 @@ func (l *Lease) Late() {
 	l.late = true
 	p := l.pool
 	p.mu.Lock()
-	p.suspect(&p.slots[l.backend.index])
+	p.suspect(l.slot)
 	p.mu.Unlock()
 }
 
@@ -60,7 +63,7 @@ func (l *Lease) Established(now time.Time, greeting time.Duration) {
 		return
 	}
 	l.greeted = true
-	s := &l.pool.slots[l.backend.index]
+	s := l.slot
 	if l.late {
 		l.pool.mu.Lock()
 		l.pool.clear(s)
@@ -68,7 +71,7 @@ func (l *Lease) Established(now time.Time, greeting time.Duration) {
 		l.late = false
 	}
 	s.established.Add(1)
-	s.tier.used(now)
+	l.backend.used(now)
 	if l.warm {
 		l.pool.warm.total.Add(1)
 	}
@@ -92,15 +95,16 @@ func (l *Lease) Fail(now time.Time, outcome Outcome) {
 	}
 	ended := *l
 	*l = Lease{}
-	p, s := ended.pool, &ended.pool.slots[ended.backend.index]
+	p, s := ended.pool, ended.slot
 	p.mu.Lock()
 	p.advance(now)
 	p.giveBack(s, &ended)
 	s.failures++
 	p.failedLive(now, s, outcome)
+	tell := p.onFailure
 	p.unlock()
-	if p.onFailure != nil {
-		p.onFailure(s.id, outcome)
+	if tell != nil {
+		tell(ended.backend, outcome)
 	}
 }
 
@@ -109,6 +113,9 @@ func (p *Pool) giveBack(s *slot, l *Lease) {
 	s.discharge()
 	if l.late {
 		p.clear(s)
+	}
+	if s.gone && s.active == 0 {
+		p.forget(s)
 	}
 	if !l.warm {
 		return
@@ -129,6 +136,6 @@ func (l *Lease) Release(time.Time) {
 	*l = Lease{}
 	p := ended.pool
 	p.lock()
-	p.giveBack(&p.slots[ended.backend.index], &ended)
+	p.giveBack(ended.slot, &ended)
 	p.mu.Unlock()
 }

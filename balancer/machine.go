@@ -226,8 +226,8 @@ func (p *Pool) spareTheLast(now time.Time) {
 	if p.usable > 0 {
 		return
 	}
-	for i := range p.slots {
-		if s := &p.slots[i]; s.weight > 0 {
+	for _, s := range p.slots {
+		if s.weight > 0 {
 			p.fire(now, s, lastLeft, cause{what: "no other backend is up"})
 		}
 	}

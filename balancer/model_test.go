@@ -2,7 +2,6 @@ package balancer
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -13,15 +12,23 @@ import (
 
 // model is the package comment again, written without a thought for speed: the reference for Pool.
 type model struct {
-	backends []modelBackend
-	vtime    map[int]float64 // by priority
-	active   int             // the tier in use, by priority
+	backends []*modelBackend // in the order of the configuration
+	leaving  []*modelBackend // taken out, with sessions
+	tiers    map[int]*modelTier
+	active   int // the tier in use, by priority
+	added    int // backends so far: the next one's ID
 
 	rise, fall, failures, minHealthy int
 }
 
+type modelTier struct{ vtime float64 }
+
 type modelBackend struct {
+	id                    int
+	name                  string
 	weight, priority, max int
+	tier                  *modelTier
+	stride                float64 // by the last weight above 0
 
 	state                    State
 	badProbes, badLive, good int
@@ -29,15 +36,40 @@ type modelBackend struct {
 	pass                     float64
 }
 
-func (b modelBackend) usable() bool { return b.state == Up && b.weight > 0 }
+func (b *modelBackend) usable() bool { return b.state == Up && b.weight > 0 }
 
+// at returns the backend of an ID, which is configured.
+func (m *model) at(id int) *modelBackend {
+	return m.backends[slices.IndexFunc(m.backends, func(b *modelBackend) bool { return b.id == id })]
+}
+
+// usable returns IDs, in the order of the configuration.
 func (m *model) usable() (all []int) {
-	for i, b := range m.backends {
+	for _, b := range m.backends {
 		if b.usable() {
-			all = append(all, i)
+			all = append(all, b.id)
 		}
 	}
 	return all
+}
+
+// greeted is good news of a backend, that may have been taken out as well.
+func (m *model) greeted(id int) {
+	for _, b := range slices.Concat(m.backends, m.leaving) {
+		if b.id == id {
+			b.badLive = 0
+		}
+	}
+}
+
+// over ends a session on a backend that may have been taken out.
+func (m *model) over(id int) {
+	for _, b := range slices.Concat(m.backends, m.leaving) {
+		if b.id == id {
+			b.active--
+		}
+	}
+	m.leaving = slices.DeleteFunc(m.leaving, func(b *modelBackend) bool { return b.active == 0 })
 }
 
 // pick returns the backend that the rule names, -1 with the error if there is none.
@@ -51,21 +83,21 @@ func (m *model) pick(tried []int) (int, error) {
 		return -1, ErrTried
 	}
 	room := slices.DeleteFunc(untried, func(i int) bool {
-		return m.backends[i].max > 0 && m.backends[i].active >= m.backends[i].max
+		return m.at(i).max > 0 && m.at(i).active >= m.at(i).max
 	})
 	if len(room) == 0 {
 		return -1, ErrFull
 	}
 	priority := m.tierFor(room, tried)
-	pickable := slices.DeleteFunc(room, func(i int) bool { return m.backends[i].priority != priority })
+	pickable := slices.DeleteFunc(room, func(i int) bool { return m.at(i).priority != priority })
 	weight, running := 0, 0
 	for _, i := range pickable {
-		weight += m.backends[i].weight
-		running += m.backends[i].active
+		weight += m.at(i).weight
+		running += m.at(i).active
 	}
 	best, bestTag := -1, 0.0
 	for _, i := range pickable {
-		b := m.backends[i]
+		b := m.at(i)
 		tag := b.pass + 1/float64(b.weight)/2
 		if b.active*weight < b.weight*(running+1) && (best < 0 || tag < bestTag) {
 			best, bestTag = i, tag
@@ -78,18 +110,18 @@ func (m *model) pick(tried []int) (int, error) {
 }
 
 func (m *model) charge(i int) {
-	b := &m.backends[i]
+	b := m.at(i)
 	stride := 1 / float64(b.weight)
-	start := max(b.pass, m.vtime[b.priority]-16*stride)
+	start := max(b.pass, b.tier.vtime-16*stride)
 	b.pass = start + stride
 	b.active++
-	m.vtime[b.priority] = max(m.vtime[b.priority], start)
+	b.tier.vtime = max(b.tier.vtime, start)
 }
 
 // tierFor returns the priority of the tier that serves, of those that have room: the one in use, the ones below it, then those
 // above from the nearest on; but those that the session asked three relays of come last.
 func (m *model) tierFor(room, tried []int) int {
-	order := slices.SortedFunc(maps.Keys(m.vtime), func(a, b int) int {
+	order := slices.SortedFunc(maps.Keys(m.tiers), func(a, b int) int {
 		above := func(p int) bool { return p < m.active }
 		switch {
 		case above(a) && above(b):
@@ -102,14 +134,14 @@ func (m *model) tierFor(room, tried []int) int {
 		return a - b
 	})
 	asked := map[int]int{}
-	for i, b := range m.backends {
-		if slices.Contains(tried, i) {
+	for _, b := range m.backends {
+		if slices.Contains(tried, b.id) {
 			asked[b.priority]++
 		}
 	}
 	last := -1
 	for _, priority := range order {
-		if !slices.ContainsFunc(room, func(i int) bool { return m.backends[i].priority == priority }) {
+		if !slices.ContainsFunc(room, func(i int) bool { return m.at(i).priority == priority }) {
 			continue
 		}
 		if asked[priority] < 3 {
@@ -126,9 +158,9 @@ func (m *model) tierFor(room, tried []int) int {
 // else the same while it has anybody, else the first with anybody. (Without a failback delay it is the first one at any moment.)
 func (m *model) settle() {
 	if len(m.usable()) == 0 {
-		for i := range m.backends {
-			if b := &m.backends[i]; b.weight > 0 && (b.state == Ejected || b.state == Busy) {
-				m.up(i)
+		for _, b := range m.backends {
+			if b.weight > 0 && (b.state == Ejected || b.state == Busy) {
+				m.up(b.id)
 			}
 		}
 	}
@@ -141,7 +173,7 @@ func (m *model) settle() {
 			healthy[b.priority]++
 		}
 	}
-	priorities := slices.Sorted(maps.Keys(m.vtime))
+	priorities := slices.Sorted(maps.Keys(m.tiers))
 	for _, p := range priorities {
 		if healthy[p] >= max(1, min(m.minHealthy, size[p])) {
 			m.active = p
@@ -160,9 +192,9 @@ func (m *model) settle() {
 }
 
 func (m *model) up(i int) {
-	b := &m.backends[i]
+	b := m.at(i)
 	b.state, b.good, b.badLive = Up, 0, 0
-	b.pass = max(b.pass, m.vtime[b.priority])
+	b.pass = max(b.pass, b.tier.vtime)
 }
 
 func (m *model) othersUp(i int) bool {
@@ -170,7 +202,10 @@ func (m *model) othersUp(i int) bool {
 }
 
 func (m *model) fail(i int) {
-	b := &m.backends[i]
+	if !m.has(i) {
+		return
+	}
+	b := m.at(i)
 	if b.state != Up {
 		return
 	}
@@ -181,8 +216,12 @@ func (m *model) fail(i int) {
 	}
 }
 
+func (m *model) has(id int) bool {
+	return slices.ContainsFunc(m.backends, func(b *modelBackend) bool { return b.id == id })
+}
+
 func (m *model) probe(i int, v Verdict) {
-	b := &m.backends[i]
+	b := m.at(i)
 	switch v {
 	case VerdictGood:
 		b.badProbes = 0
@@ -209,8 +248,10 @@ func (m *model) probe(i int, v Verdict) {
 type machine struct {
 	pool   *Pool
 	model  model
+	cfg    Config
 	leases []*Lease
-	heard  []State // by index, as told by OnChange
+	heard  map[string]State // by name, as told by OnChange
+	most   map[int]int      // sessions that ran on each before it was given a lower limit
 }
 
 func newMachine(t *rapid.T, newOrder func(size int) order) *machine {
@@ -224,30 +265,21 @@ func newMachine(t *rapid.T, newOrder func(size int) order) *machine {
 		MinHealthy: rapid.IntRange(0, 3).Draw(t, "min healthy"),
 	}
 	m.model = model{
-		vtime: map[int]float64{}, rise: cfg.Rise, fall: cfg.Fall, failures: cfg.Failures, minHealthy: cfg.MinHealthy,
+		tiers: map[int]*modelTier{}, rise: cfg.Rise, fall: cfg.Fall, failures: cfg.Failures, minHealthy: cfg.MinHealthy,
 	}
-	for i := range rapid.IntRange(1, 12).Draw(t, "backends") {
-		b := BackendConfig{
-			Name:        fmt.Sprintf("relay-%d", i),
-			Weight:      rapid.OneOf(rapid.IntRange(0, 4), rapid.IntRange(0, MaxWeight)).Draw(t, "weight"),
-			Priority:    rapid.IntRange(0, 2).Draw(t, "priority"),
-			MaxSessions: rapid.IntRange(0, 4).Draw(t, "max"),
-		}
-		cfg.Backends = append(cfg.Backends, b)
-		m.model.backends = append(m.model.backends,
-			modelBackend{weight: b.Weight, priority: b.Priority, max: b.MaxSessions})
-		m.model.vtime[b.Priority] = 0
-	}
-	m.model.active = slices.Min(slices.Collect(maps.Keys(m.model.vtime)))
-	m.model.settle()
-	m.heard = make([]State, len(cfg.Backends))
+	m.heard, m.most = map[string]State{}, map[int]int{}
 	cfg.OnChange = func(c Change) {
-		index := slices.IndexFunc(cfg.Backends, func(b BackendConfig) bool { return b.Name == c.Backend })
-		if c.From != m.heard[index] || c.To == c.From {
-			t.Fatalf("change of %s from %v to %v, it was %v", c.Backend, c.From, c.To, m.heard[index])
+		if c.From != m.heard[c.Backend] || c.To == c.From {
+			t.Fatalf("change of %s from %v to %v, it was %v", c.Backend, c.From, c.To, m.heard[c.Backend])
 		}
-		m.heard[index] = c.To
+		m.heard[c.Backend] = c.To
 	}
+	for range rapid.IntRange(1, 12).Draw(t, "backends") {
+		cfg.Backends = append(cfg.Backends, m.newBackend(t))
+	}
+	m.cfg = cfg
+	m.model.join(cfg.Backends)
+	m.model.settle()
 	pool, err := newPool(cfg, newOrder)
 	if err != nil {
 		t.Fatal(err)
@@ -256,8 +288,8 @@ func newMachine(t *rapid.T, newOrder func(size int) order) *machine {
 	return m
 }
 
-func (m *machine) index(t *rapid.T) int {
-	return rapid.IntRange(0, len(m.model.backends)-1).Draw(t, "backend")
+func (m *machine) id(t *rapid.T) int {
+	return rapid.SampledFrom(m.model.backends).Draw(t, "backend").id
 }
 
 func (m *machine) lease(t *rapid.T) *Lease {
@@ -269,7 +301,7 @@ func (m *machine) lease(t *rapid.T) *Lease {
 
 func (m *machine) acquire(t *rapid.T) {
 	// Duplicates and indexes that do not exist included.
-	tried := rapid.SliceOfN(rapid.IntRange(-1, len(m.model.backends)), 0, 4).Draw(t, "tried")
+	tried := rapid.SliceOfN(rapid.IntRange(-1, m.model.added), 0, 4).Draw(t, "tried")
 	if rapid.IntRange(0, 2).Draw(t, "first attempt") > 0 {
 		tried = nil
 	}
@@ -281,7 +313,7 @@ func (m *machine) acquire(t *rapid.T) {
 	if err != nil {
 		return
 	}
-	if got := lease.Backend().Index(); got != want {
+	if got := lease.Backend().ID(); got != want || lease.Backend().Name() != m.model.at(want).name {
 		t.Fatalf("tried %v: picked %d, want %d", tried, got, want)
 	}
 	m.model.charge(want)
@@ -291,7 +323,7 @@ func (m *machine) acquire(t *rapid.T) {
 func (m *machine) establish(t *rapid.T) {
 	l := m.lease(t)
 	if l.Held() && !l.greeted {
-		m.model.backends[l.Backend().Index()].badLive = 0
+		m.model.greeted(l.Backend().ID())
 	}
 	l.Established(time.Time{}, 0)
 }
@@ -301,9 +333,9 @@ func (m *machine) fail(t *rapid.T) {
 	l := m.lease(t)
 	outcome := rapid.SampledFrom([]Outcome{OK, Refused, Greeting5xx}).Draw(t, "outcome")
 	if l.Held() {
-		m.model.backends[l.Backend().Index()].active--
+		m.model.over(l.Backend().ID())
 		if outcome != OK {
-			m.model.fail(l.Backend().Index())
+			m.model.fail(l.Backend().ID())
 		}
 	}
 	l.Fail(time.Time{}, outcome)
@@ -312,13 +344,13 @@ func (m *machine) fail(t *rapid.T) {
 func (m *machine) release(t *rapid.T) {
 	l := m.lease(t)
 	if l.Held() {
-		m.model.backends[l.Backend().Index()].active--
+		m.model.over(l.Backend().ID())
 	}
 	l.Release(time.Time{})
 }
 
 func (m *machine) probe(t *rapid.T) {
-	m.report(m.index(t), rapid.SampledFrom([]Verdict{VerdictGood, VerdictFailed, VerdictBusy}).Draw(t, "verdict"))
+	m.report(m.id(t), rapid.SampledFrom([]Verdict{VerdictGood, VerdictFailed, VerdictBusy}).Draw(t, "verdict"))
 }
 
 func (m *machine) report(index int, v Verdict) {
@@ -338,18 +370,18 @@ func (m *machine) quiet(t *rapid.T) {
 		if err != nil {
 			return
 		}
-		if got := lease.Backend().Index(); got != want {
+		if got := lease.Backend().ID(); got != want {
 			t.Fatalf("picked %d, want %d", got, want)
 		}
 		m.model.charge(want)
-		m.model.backends[want].active--
+		m.model.over(want)
 		lease.Release(time.Time{})
 	}
 }
 
 // outage is probes that agree until they are believed.
 func (m *machine) outage(t *rapid.T) {
-	index, v := m.index(t), verdict(rapid.Bool().Draw(t, "over"))
+	index, v := m.id(t), verdict(rapid.Bool().Draw(t, "over"))
 	for range 3 {
 		m.report(index, v)
 	}
@@ -358,11 +390,11 @@ func (m *machine) outage(t *rapid.T) {
 func (m *machine) check(t *rapid.T) {
 	for i, s := range m.pool.Snapshot(time.Time{}) {
 		b := m.model.backends[i]
-		if s.Active != b.active || s.Active < 0 || b.max > 0 && s.Active > b.max {
-			t.Fatalf("%s holds %d sessions, want %d of %d", s.Name, s.Active, b.active, b.max)
+		if s.Name != b.name || s.ID != b.id || s.Active != b.active || s.Active < 0 || b.max > 0 && s.Active > max(b.max, m.most[b.id]) {
+			t.Fatalf("%s (%d) holds %d sessions, want %s (%d) with %d of %d", s.Name, s.ID, s.Active, b.name, b.id, b.active, b.max)
 		}
-		if s.State != b.state || s.State != m.heard[i] {
-			t.Fatalf("%s is %v, told %v, want %v", s.Name, s.State, m.heard[i], b.state)
+		if s.State != b.state || s.State != m.heard[s.Name] {
+			t.Fatalf("%s is %v, told %v, want %v", s.Name, s.State, m.heard[s.Name], b.state)
 		}
 	}
 	for _, tier := range m.pool.Tiers(time.Time{}) {
@@ -390,6 +422,7 @@ func everyChoiceIsTheRules(t *testing.T, newOrder func(size int) order) {
 			"release":       m.release,
 			"probe":         m.probe,
 			"outage":        m.outage,
+			"reconfigure":   m.reconfigure,
 			"quiet":         m.quiet,
 			"":              m.check,
 		}
@@ -404,6 +437,9 @@ func everyChoiceIsTheRules(t *testing.T, newOrder func(size int) order) {
 			if s.Active != 0 {
 				t.Fatalf("%s holds %d sessions after the last one ended", s.Name, s.Active)
 			}
+		}
+		if len(m.pool.leaving) > 0 {
+			t.Fatalf("%d backends that were taken out are kept after the last session ended", len(m.pool.leaving))
 		}
 	})
 }

@@ -2,15 +2,15 @@ package balancer
 
 // changed has a backend's change told.
 func (p *Pool) changed(c Change) {
-	if p.onChange != nil {
-		p.news = append(p.news, func() { p.onChange(c) })
+	if tell := p.onChange; tell != nil {
+		p.news = append(p.news, func() { tell(c) })
 	}
 }
 
 // changedTier has a failover told.
 func (p *Pool) changedTier(c TierChange) {
-	if p.onTierChange != nil {
-		p.news = append(p.news, func() { p.onTierChange(c) })
+	if tell := p.onTierChange; tell != nil {
+		p.news = append(p.news, func() { tell(c) })
 	}
 }
 

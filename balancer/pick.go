@@ -30,16 +30,16 @@ func (p *Pool) pick(now time.Time, tried []int) (Lease, error) {
 func (p *Pool) pickFirst(now time.Time) (Lease, error) {
 	if p.warm.wanted(now) {
 		p.setSuspectsAside()
-		s := p.tiers[p.warm.tier].choose(p)
+		s := p.tiers[p.warm.tier].choose()
 		p.putSuspectsBack()
 		if s != nil {
 			p.warm.give(now)
 			s.charge()
-			return Lease{pool: p, backend: s.id, warm: true}, nil
+			return Lease{pool: p, slot: s, backend: s.id, warm: true}, nil
 		}
 	}
 	s := p.chooseTrusted()
-	if s != nil && s.tier == &p.tiers[p.active] && !p.admits(now) {
+	if s != nil && s.tier == p.tiers[p.active] && !p.admits(now) {
 		return Lease{}, ErrRamp
 	}
 	if s != nil {
@@ -52,7 +52,7 @@ func (p *Pool) pickFirst(now time.Time) (Lease, error) {
 func (p *Pool) leaseOn(s *slot, asked int) (Lease, error) {
 	switch {
 	case s != nil:
-		return Lease{pool: p, backend: s.id}, nil
+		return Lease{pool: p, slot: s, backend: s.id}, nil
 	case p.usable == 0:
 		return Lease{}, ErrDown
 	case asked == p.usable:
@@ -72,8 +72,8 @@ func (p *Pool) choose() *slot {
 		if i >= len(p.tiers) {
 			i = len(p.tiers) - 1 - n // the ones above, nearest first
 		}
-		t := &p.tiers[i]
-		s := t.choose(p)
+		t := p.tiers[i]
+		s := t.choose()
 		if s != nil && t.asked < triesPerTier {
 			return s
 		}
@@ -86,12 +86,12 @@ func (p *Pool) choose() *slot {
 
 // choose returns the smallest tag among those of a tier that are below their fair part of its running sessions; nil if none of
 // its backends can be picked.
-func (t *tier) choose(p *Pool) *slot {
+func (t *tier) choose() *slot {
 	if t.listed == 0 {
 		return nil
 	}
 	// There is one: were every load at or above (active+1)/weight, the loads would sum to more than active.
-	return &p.slots[t.members[t.order.first(load{t.active + 1, t.weight})]]
+	return t.members[t.order.first(load{t.active + 1, t.weight})]
 }
 
 // charge gives the backend a session: a slot, and the virtual time that it costs.
@@ -118,18 +118,11 @@ func (s *slot) discharge() {
 	t.order.put(s.place, load{s.active, s.share}, s.tag())
 }
 
-// setAside takes the backends that a session has tried out of the choice, and returns how many of them are usable.
-// Indexes that are named twice or do not exist are harmless.
+// setAside takes the backends that a session has tried out of the choice, and returns how many of them are usable. IDs that
+// are named twice or are not configured are harmless.
 func (p *Pool) setAside(tried []int) (usable int) {
-	for _, index := range tried {
-		if index < 0 || index >= len(p.slots) || p.slots[index].asked {
-			continue
-		}
-		s := &p.slots[index]
-		s.delist()
-		s.asked = true
-		s.tier.asked++
-		if s.usable() {
+	for _, id := range tried {
+		if s := p.slot(id); s != nil && s.setAside() && s.usable() {
 			usable++
 		}
 	}
@@ -138,12 +131,29 @@ func (p *Pool) setAside(tried []int) (usable int) {
 
 // putBack undoes setAside.
 func (p *Pool) putBack(tried []int) {
-	for _, index := range tried {
-		if index < 0 || index >= len(p.slots) || !p.slots[index].asked {
-			continue
+	for _, id := range tried {
+		if s := p.slot(id); s != nil {
+			s.putBack()
 		}
-		p.slots[index].asked = false
-		p.slots[index].tier.asked--
-		p.slots[index].enlist()
+	}
+}
+
+// setAside takes a backend out of the choice, and tells whether it was in.
+func (s *slot) setAside() bool {
+	if s.asked {
+		return false
+	}
+	s.delist()
+	s.asked = true
+	s.tier.asked++
+	return true
+}
+
+// putBack undoes setAside, if that was done.
+func (s *slot) putBack() {
+	if s.asked {
+		s.asked = false
+		s.tier.asked--
+		s.enlist()
 	}
 }

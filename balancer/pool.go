@@ -3,6 +3,7 @@ package balancer
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,18 +20,23 @@ var (
 // Pool is a set of backends and the choice among them. New makes one; all its methods are safe for concurrent use.
 type Pool struct {
 	// Immutable.
-	name string
-	settings
-	rules []rule
+	name     string
+	rules    []rule
+	newOrder func(size int) order
 
-	mu     sync.Mutex
-	slots  []slot    // by index; the slice itself never changes
-	tiers  []tier    // by priority
-	usable int       // backends that are up and have a weight
-	active int       // the tier in use, by its index
-	warm   warming   // sessions for the next tier down
-	late   []int     // the backends with a late greeting, by index
-	wake   time.Time // when advance has something to do; zero: never
+	hedge atomic.Int64 // Config.Hedge, for who waits for no lock
+
+	mu sync.Mutex // guards what is below
+	settings
+	slots   []*slot   // in the order of the configuration
+	leaving []*slot   // those that Reconfigure took out and that sessions still run on
+	byID    []*slot   // nil where it took one out
+	tiers   []*tier   // by priority
+	usable  int       // backends that are up and have a weight
+	active  int       // the tier in use, by its index
+	warm    warming   // sessions for the next tier down
+	late    []*slot   // the backends with a late greeting
+	wake    time.Time // when advance has something to do; zero: never
 
 	news    []func() // changes that nobody was told of yet
 	telling bool     // a goroutine is telling them
@@ -44,7 +50,6 @@ type settings struct {
 	failbackDelay   time.Duration
 	slowStart       time.Duration
 	ramp            Ramp
-	hedge           time.Duration
 	onChange        func(Change)
 	onTierChange    func(TierChange)
 	onFailure       func(*Backend, Outcome)
@@ -55,46 +60,14 @@ func New(cfg Config) (*Pool, error) { return newPool(cfg, newOrder) }
 
 // newPool is New with another order of a tier's backends, for tests.
 func newPool(cfg Config, newOrder func(size int) order) (*Pool, error) {
-	if err := cfg.check(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	p := &Pool{
-		name:     cfg.Name,
-		settings: cfg.settings(),
-		rules:    rules(),
-		warm:     warming{Warm: cfg.Warm},
-		slots:    make([]slot, len(cfg.Backends)),
-		tiers:    newTiers(cfg.Backends),
-	}
-	for i, c := range cfg.Backends {
-		p.slots[i].join(tierOf(p.tiers, c.Priority), i, c)
-	}
-	for i := range p.tiers {
-		p.tiers[i].order = newOrder(len(p.tiers[i].members))
-	}
-	for i := range p.slots {
-		if s := &p.slots[i]; s.usable() {
-			p.usable++
-			s.tier.healthy++
-		}
-		p.slots[i].enlist()
-	}
-	for i := range p.tiers {
-		p.tiers[i].minHealthy = max(min(cfg.MinHealthy, p.tiers[i].healthy), 1)
-	}
+	p := &Pool{name: cfg.Name, rules: rules(), newOrder: newOrder}
+	p.apply(time.Time{}, &cfg)
 	p.active = p.takeOver(time.Time{})
 	p.warm.tier = p.nextUsable(p.active)
 	return p, nil
-}
-
-// join makes s the slot of a backend that is up, and has it join its tier.
-func (s *slot) join(t *tier, index int, c BackendConfig) {
-	s.id = &Backend{index: index, name: c.Name, site: c.Site, tier: c.Priority}
-	s.tier, s.place = t, len(t.members)
-	t.members = append(t.members, index)
-	s.weight, s.maxSessions = int64(c.Weight), int64(c.MaxSessions)
-	s.setPart(1)
-	s.reason = "up since the start"
 }
 
 // lock takes the pool's lock for a step that every session takes. Such a step is over in some 20 ns: whoever finds the lock
@@ -121,11 +94,27 @@ func (p *Pool) unlock() {
 // Name returns the pool's name.
 func (p *Pool) Name() string { return p.name }
 
-// Len returns the number of backends, up or not: their indexes are 0 to Len-1.
-func (p *Pool) Len() int { return len(p.slots) }
+// Backends returns the backends, up or not, in the order of the configuration.
+func (p *Pool) Backends() []*Backend {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]*Backend, len(p.slots))
+	for i, s := range p.slots {
+		all[i] = s.id
+	}
+	return all
+}
+
+// slot returns the slot of a backend that is configured; nil for any other number.
+func (p *Pool) slot(id int) *slot {
+	if uint(id) >= uint(len(p.byID)) {
+		return nil
+	}
+	return p.byID[id]
+}
 
 // Acquire chooses a backend for a session and takes a slot on it; the package comment has the rule. tried holds the
-// indexes of the backends that this session has asked already: none of them is chosen again. The lease must be ended,
+// IDs of the backends that this session has asked already: none of them is chosen again. The lease must be ended,
 // by Fail or Release.
 //
 // The error is ErrDown, ErrFull, ErrTried or ErrRamp, and the lease then holds nothing. Acquire does not keep tried, and

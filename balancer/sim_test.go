@@ -111,7 +111,7 @@ func (p poolPolicy) pick() (int, func()) {
 	if err != nil {
 		p.tb.Fatal(err)
 	}
-	return lease.Backend().Index(), func() { lease.Release(time.Time{}) }
+	return lease.Backend().ID(), func() { lease.Release(time.Time{}) }
 }
 
 // leastConnections is the textbook's: the lowest (active+1)/weight, and where those are equal the one that was longest not

@@ -4,6 +4,7 @@ import "time"
 
 // BackendStatus is a backend as it was at the moment of a Snapshot.
 type BackendStatus struct {
+	ID          int // as its Backend's
 	Name        string
 	Site        string
 	Tier        int
@@ -27,17 +28,17 @@ type BackendStatus struct {
 	Failures    uint64 // failed attempts of sessions; probes are not counted
 }
 
-// Snapshot returns the status of every backend, by index, all at one moment; only Established may count sessions that
+// Snapshot returns the status of every backend, in the order of the configuration, all at one moment; only Established may count sessions that
 // were greeted while it was taken.
 func (p *Pool) Snapshot(now time.Time) []BackendStatus {
-	status := make([]BackendStatus, len(p.slots))
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	status := make([]BackendStatus, len(p.slots))
 	p.advance(now)
 	defer p.notify()
-	for i := range p.slots {
-		s := &p.slots[i]
+	for i, s := range p.slots {
 		status[i] = BackendStatus{
+			ID:          s.id.id,
 			Name:        s.id.name,
 			Site:        s.id.site,
 			Tier:        s.id.tier,
@@ -76,13 +77,12 @@ type TierStatus struct {
 
 // Tiers returns the status of every tier, the one used first before the others.
 func (p *Pool) Tiers(now time.Time) []TierStatus {
-	status := make([]TierStatus, len(p.tiers))
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	status := make([]TierStatus, len(p.tiers))
 	p.advance(now)
 	defer p.notify()
-	for i := range p.tiers {
-		t := &p.tiers[i]
+	for i, t := range p.tiers {
 		status[i] = TierStatus{
 			Priority: t.priority, Active: i == p.active, Healthy: t.healthy, MinHealthy: t.minHealthy,
 			Warmed:      i == p.warm.tier && (p.warm.Share > 0 || p.warm.MinPerHour > 0),

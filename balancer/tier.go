@@ -10,7 +10,7 @@ import (
 // tier is the backends of one priority. Its order and its sums hold exactly those that can be picked.
 type tier struct {
 	priority int
-	members  []int // their indexes; a backend's place is its position here
+	members  []*slot // a backend's place is its position here
 	order    order
 
 	listed int     // how many can be picked
@@ -23,7 +23,7 @@ type tier struct {
 	minHealthy  int       // so many make it usable
 	usableSince time.Time // when it came to have so many; zero: from the start
 	ramp        ramp
-	last        atomic.Int64 // when a session was last established, in ns since 1970; 0: never
+	last        *atomic.Int64 // when a session was last established, in ns since 1970; 0: never
 }
 
 // lastSession is when a session was last established on one of its backends, to the second; zero: never.
@@ -34,31 +34,30 @@ func (t *tier) lastSession() time.Time {
 	return time.Time{}
 }
 
-// used notes that a session was established. It waits for no lock, and writes once a second.
-func (t *tier) used(now time.Time) {
-	if ns := now.UnixNano(); ns-t.last.Load() >= int64(time.Second) {
-		t.last.Store(ns)
+// used notes that a session was established on the backend. It waits for no lock, and writes once a second.
+func (b *Backend) used(now time.Time) {
+	if ns := now.UnixNano(); ns-b.last.Load() >= int64(time.Second) {
+		b.last.Store(ns)
 	}
 }
 
-// newTiers returns one tier without members for each priority that occurs, first used first.
-func newTiers(backends []BackendConfig) []tier {
+// prioritiesOf returns each priority that occurs once, first used first.
+func prioritiesOf(backends []BackendConfig) []int {
 	var priorities []int
-	for _, b := range backends {
-		priorities = append(priorities, b.Priority)
+	for i := range backends {
+		priorities = append(priorities, backends[i].Priority)
 	}
 	slices.Sort(priorities)
-	priorities = slices.Compact(priorities)
-	tiers := make([]tier, len(priorities))
-	for i, priority := range priorities {
-		tiers[i].priority = priority
-	}
-	return tiers
+	return slices.Compact(priorities)
 }
 
-// tierOf returns the tier of a priority that occurs.
-func tierOf(tiers []tier, priority int) *tier {
-	return &tiers[sort.Search(len(tiers), func(i int) bool { return tiers[i].priority >= priority })]
+// tierOf returns the tier of a priority, nil if there is none.
+func tierOf(tiers []*tier, priority int) *tier {
+	i := sort.Search(len(tiers), func(i int) bool { return tiers[i].priority >= priority })
+	if i < len(tiers) && tiers[i].priority == priority {
+		return tiers[i]
+	}
+	return nil
 }
 
 // enlist puts a backend into its tier's order if it can be picked and is not there.

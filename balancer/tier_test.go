@@ -7,21 +7,21 @@ type failer interface {
 // checkTiers checks everything that the tiers promise: who is in them, with what sums, and in what order.
 func checkTiers(t failer, p *Pool) {
 	for i := range p.tiers {
-		checkTier(t, p, &p.tiers[i])
+		checkTier(t, p.tiers[i])
 	}
 	for i := range p.slots {
-		s := &p.slots[i]
+		s := p.slots[i]
 		if s.listed != s.pickable() || s.asked {
 			t.Fatalf("backend %d: listed %v, pickable %v, asked %v", i, s.listed, s.pickable(), s.asked)
 		}
-		if s.tier.priority != s.id.tier || s.tier.members[s.place] != i {
+		if s.tier.priority != s.id.tier || s.tier.members[s.place] != s {
 			t.Fatalf("backend %d is at place %d of tier %d", i, s.place, s.tier.priority)
 		}
 	}
 }
 
-func checkTier(t failer, p *Pool, tier *tier) {
-	want := tier.pickable(p)
+func checkTier(t failer, tier *tier) {
+	want := tier.pickable()
 	var weight, active int64
 	for _, s := range want {
 		weight += s.weight
@@ -35,10 +35,10 @@ func checkTier(t failer, p *Pool, tier *tier) {
 }
 
 // pickable returns those of the tier that can be picked, by place, as their slots say.
-func (t *tier) pickable(p *Pool) reference {
+func (t *tier) pickable() reference {
 	all := reference{}
-	for place, index := range t.members {
-		if s := &p.slots[index]; s.pickable() {
+	for place, s := range t.members {
+		if s.pickable() {
 			all[place] = seat{load{s.active, s.share}, s.tag()}
 		}
 	}

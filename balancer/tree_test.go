@@ -83,7 +83,7 @@ func TestTenThousandBackendsStayShallow(t *testing.T) {
 	if !ok {
 		t.Fatalf("%d backends in a %T", size, p.tiers[0].order)
 	}
-	if depth := checkTree(t, tr, p.tiers[0].pickable(p)); depth > 50 {
+	if depth := checkTree(t, tr, p.tiers[0].pickable()); depth > 50 {
 		t.Errorf("depth %d with %d backends, want what a balanced tree has: some 2 to 3 times 13", depth, size)
 	}
 	for _, s := range p.Snapshot(time.Time{}) {

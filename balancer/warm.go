@@ -80,11 +80,16 @@ func (w *warming) give(now time.Time) {
 // not yet known to be, must not be met by every session; trying it at twice the pace makes up for every second attempt.
 func (w *warming) refund() {
 	w.owed = min(w.owed+1, owedMost)
-	w.spare = 1
-	if w.Share > 0 {
-		w.spare = int(0.5 / w.Share)
-	}
+	w.spare = w.sparing()
 	if w.MinPerHour > 0 {
 		w.next = w.next.Add(-time.Hour / time.Duration(w.MinPerHour))
 	}
+}
+
+// sparing is how many sessions are spared after one that failed.
+func (w *warming) sparing() int {
+	if w.Share > 0 {
+		return int(0.5 / w.Share)
+	}
+	return 1
 }

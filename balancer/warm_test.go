@@ -67,7 +67,7 @@ func TestStandbyThatFailsItsShareLosesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if lease.Warm() {
-			index := lease.Backend().Index()
+			index := lease.Backend().ID()
 			lease.Fail(s.now, Refused)
 			lease, err = s.pool.Acquire(s.now, []int{index})
 			if err != nil || lease.Warm() || lease.Backend().Tier() != 0 {
@@ -279,7 +279,7 @@ func TestRetryIsNoNewSession(t *testing.T) {
 					lease.Release(start)
 					break
 				}
-				tried = append(tried, lease.Backend().Index())
+				tried = append(tried, lease.Backend().ID())
 				lease.Fail(start, Refused)
 			}
 		}

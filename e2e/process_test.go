@@ -24,6 +24,7 @@ const patience = 30 * time.Second
 type process struct {
 	address string // of the first listener
 	admin   string // of the HTTP server
+	file    string // its configuration
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed once status is set
 	status  int
@@ -57,7 +58,7 @@ func startProgram(t *testing.T, s site, command ...string) *process {
 	}
 	file := writeFile(t, "smtplb.yaml", s.text())
 	p := launch(t, nil, nil, append(command, "run", "--config", file)...)
-	p.address, p.admin = s.address, s.admin
+	p.address, p.admin, p.file = s.address, s.admin, file
 	p.waitLine(t, "started", nil)
 	return p
 }

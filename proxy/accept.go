@@ -11,25 +11,41 @@ import (
 	"smtplb/internal/epoll"
 )
 
-// listener is a Listener at work: its socket, which all loops share, and its
-// counts. Safe for concurrent use.
+// listener is a Listener at work. A session keeps the one that it was accepted
+// with; Reload makes another one for the same port. Immutable.
 type listener struct {
 	*Listener
-	fd    int
-	index int32
-	open  atomic.Int64 // sessions that were let in
+	*port
+}
+
+// port is what outlives a listener's configuration: its socket, which all loops
+// share, and its counts. Safe for concurrent use.
+type port struct {
+	fd     int
+	index  int32 // its own for as long as the server lives
+	v6only bool
+	loops  atomic.Int32 // that accept from it still
+	open   atomic.Int64 // sessions that were let in
 
 	mu      sync.Mutex
 	clients map[netip.Addr]int // sessions by client, kept only where there is a limit
 }
 
-func newListener(cfg *Listener, fd int, index int32) *listener {
+func newListener(cfg *Listener, p *port) *listener {
 	own := *cfg
 	own.Name = cfg.name()
-	return &listener{Listener: &own, fd: fd, index: index, clients: map[netip.Addr]int{}}
+	return &listener{Listener: &own, port: p}
 }
 
-func (ln *listener) token() epoll.Token { return epoll.Token{Index: -1 - ln.index} }
+func (p *port) token() epoll.Token { return epoll.Token{Index: -1 - p.index} }
+
+// release is called by each loop that accepts from the port no more; after the
+// last one it is closed.
+func (p *port) release() {
+	if p.loops.Add(-1) == 0 {
+		_ = unix.Close(p.fd)
+	}
+}
 
 // admit takes a place in the limits for a client; reason is what to tell a
 // client for which there is none.
@@ -79,9 +95,19 @@ func (ln *listener) route(client netip.Addr) *Pool {
 func (l *loop) watchListeners() error {
 	l.watching = true // from the first one on, so that those are unwatched when another fails
 	for _, ln := range l.listeners {
-		if err := l.poller.Add(ln.fd, ln.token(), epoll.In|epoll.Exclusive); err != nil {
-			return fmt.Errorf("listener %s: %w", ln.Name, err)
+		if ln == nil {
+			continue
 		}
+		if err := l.watchListener(ln); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loop) watchListener(ln *listener) error {
+	if err := l.poller.Add(ln.fd, ln.token(), epoll.In|epoll.Exclusive); err != nil {
+		return fmt.Errorf("listener %s: %w", ln.Name, err)
 	}
 	return nil
 }
@@ -91,7 +117,9 @@ func (l *loop) unwatchListeners() {
 		return
 	}
 	for _, ln := range l.listeners {
-		_ = l.poller.Remove(ln.fd)
+		if ln != nil {
+			_ = l.poller.Remove(ln.fd)
+		}
 	}
 	l.watching = false
 }
@@ -120,7 +148,7 @@ func (l *loop) resumeAccept() {
 // What it leaves is reported again, so that nearly no call finds the queue
 // empty; other loops get some, and running sessions go before new ones.
 func (l *loop) accept(ln *listener) {
-	if l.drainFrom != 0 || !l.watching {
+	if ln == nil || l.drainFrom != 0 || !l.watching {
 		return // an event from before
 	}
 	for range 1 + l.events/acceptShare {
@@ -181,6 +209,10 @@ func (l *loop) begin(ln *listener, fd int, peer netip.AddrPort) {
 	}
 	if l.drainFrom != 0 {
 		l.refuse(s, Shut, "4.3.2", "shutting down")
+		return
+	}
+	if l.turningAway {
+		l.refuse(s, Shut, "4.3.2", "this address is given up")
 		return
 	}
 	if holds(ln.AcceptProxy, peer.Addr()) {

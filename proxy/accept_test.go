@@ -115,7 +115,7 @@ func TestListenerThatCannotBeWatchedDoesNotSpin(t *testing.T) {
 	h := newRig(t, smtptest.Start(t, smtptest.Script{}).Addr()).byHand()
 	whole := h.listeners
 	h.unwatchListeners()
-	h.listeners = append(slices.Clone(whole), &listener{Listener: &Listener{Name: "broken"}, fd: -1, index: 1})
+	h.listeners = append(slices.Clone(whole), newListener(&Listener{Name: "broken"}, &port{fd: -1, index: 1}))
 	h.resumeAccept()
 	c := h.r.dial()
 	if events, err := h.poller.Wait(10 * time.Millisecond); len(events) != 0 || err != nil {

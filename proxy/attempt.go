@@ -70,13 +70,13 @@ func reasonFor(err error) string {
 func (l *loop) triedBy(s *session) []int {
 	l.scratch = l.scratch[:0]
 	for i := range s.tried {
-		l.scratch = append(l.scratch, s.tried[i].backend.Index())
+		l.scratch = append(l.scratch, s.tried[i].backend.ID())
 	}
 	if s.lease.Held() {
-		l.scratch = append(l.scratch, s.lease.Backend().Index())
+		l.scratch = append(l.scratch, s.lease.Backend().ID())
 	}
 	if s.second != nil && s.second.lease.Held() {
-		l.scratch = append(l.scratch, s.second.lease.Backend().Index())
+		l.scratch = append(l.scratch, s.second.lease.Backend().ID())
 	}
 	return l.scratch
 }
@@ -91,7 +91,11 @@ func (l *loop) setupLeft(s *session) time.Duration {
 // the connection is under way. An error is one that another relay meets too.
 func (l *loop) dial(s *session, c *contender) (failure, error) {
 	backend := c.lease.Backend()
-	target := &s.pool.Targets[backend.Index()]
+	target := s.pool.target(backend)
+	if target == nil {
+		l.report(fmt.Errorf("backend %s: it has no target", backend.Name()))
+		return failure{outcome: balancer.Unreachable, ours: true}, nil
+	}
 	zone, _ := zoneIndex(target.Address.Addr()) // an interface that is not there is 0, which connect refuses
 	fd, err := unix.Socket(family(target.Address.Addr()), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
@@ -188,7 +192,7 @@ func (l *loop) connected(s *session, c *contender, broken bool) {
 		return // an event of the socket from before the connection
 	}
 	c.connected = l.ns
-	if version := s.pool.Targets[c.lease.Backend().Index()].ProxyProtocol; version != 0 {
+	if version := s.pool.target(c.lease.Backend()).ProxyProtocol; version != 0 { // it was dialled, so there is one
 		if err := writeHeader(s, c, version); err != nil {
 			l.next(s, c, failure{outcome: outcomeOf(err)})
 			return

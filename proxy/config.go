@@ -50,8 +50,13 @@ type Route struct {
 // may share one.
 type Pool struct {
 	Balancer *balancer.Pool
-	Targets  []Target // one for each backend of the balancer's Config, in its order
 	Timeouts Timeouts
+
+	// Targets has one for each backend of the Config that the balancer was made
+	// of, in its order. A backend whose Data is a *Target, which must not change
+	// any more, is reached by that one instead: so a backend and its target are
+	// replaced at one moment (balancer.Pool.Reconfigure), and Targets may be nil.
+	Targets []Target
 }
 
 // Target is where and how a backend is reached.
@@ -182,16 +187,37 @@ func (p *Pool) check() error {
 	if p == nil || p.Balancer == nil {
 		return errors.New("missing")
 	}
-	if want := p.Balancer.Len(); want != len(p.Targets) {
-		return fmt.Errorf("%s has %d targets for %d backends", p.Balancer.Name(), len(p.Targets), want)
+	backends := p.Balancer.Backends()
+	for i, b := range backends {
+		t := p.target(b)
+		if t == nil {
+			return fmt.Errorf("%s has %d targets for %d backends", p.Balancer.Name(), len(p.Targets), len(backends))
+		}
+		if err := t.Check(); err != nil {
+			return fmt.Errorf("%s: target %d: %w", p.Balancer.Name(), i, err)
+		}
 	}
-	for i, t := range p.Targets {
-		if !t.Address.IsValid() || t.Address.Port() == 0 {
-			return fmt.Errorf("%s: target %d: %v is not an address with a port", p.Balancer.Name(), i, t.Address)
-		}
-		if t.ProxyProtocol < 0 || t.ProxyProtocol > 2 {
-			return fmt.Errorf("%s: target %d: PROXY version %d is not 0, 1 or 2", p.Balancer.Name(), i, t.ProxyProtocol)
-		}
+	return nil
+}
+
+// target is how a backend is reached; nil if nobody said so.
+func (p *Pool) target(b *balancer.Backend) *Target {
+	if t, ok := b.Data().(*Target); ok {
+		return t
+	}
+	if id := b.ID(); id < len(p.Targets) {
+		return &p.Targets[id]
+	}
+	return nil
+}
+
+// Check returns what is wrong with the target.
+func (t *Target) Check() error {
+	if !t.Address.IsValid() || t.Address.Port() == 0 {
+		return fmt.Errorf("%v is not an address with a port", t.Address)
+	}
+	if t.ProxyProtocol < 0 || t.ProxyProtocol > 2 {
+		return fmt.Errorf("PROXY version %d is not 0, 1 or 2", t.ProxyProtocol)
 	}
 	return nil
 }

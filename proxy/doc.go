@@ -47,6 +47,12 @@
 // Shutdown, it never meets a session that waits for its relay's reply: the
 // relay may have taken the mail already, and the sender would send it again.
 //
+// # Other listeners and backends
+//
+// Server.Reload replaces the listeners while sessions run (reload.go), and
+// balancer.Pool.Reconfigure the backends, each with its Target as its Data. A
+// session goes on with the listener and the pool that it was accepted with.
+//
 // # What it does not do
 //
 // It does not read the mail, terminate TLS, queue, or watch relays that have no

@@ -89,7 +89,8 @@ func (l *loop) drain() {
 	}
 	l.drainFrom = max(l.ns, 1)
 	for _, ln := range l.listeners {
-		for l.server.fds.Load() < l.server.fdLimit && l.acceptOne(ln) { // each reads that we shut down
+		if ln != nil {
+			l.acceptAll(ln) // each reads that we shut down
 		}
 	}
 	l.stopAccepting()
@@ -98,6 +99,12 @@ func (l *loop) drain() {
 			l.review(s)
 		}
 	})
+}
+
+// acceptAll empties a listener's queue, as far as there are descriptors.
+func (l *loop) acceptAll(ln *listener) {
+	for l.server.fds.Load() < l.server.fdLimit && l.acceptOne(ln) {
+	}
 }
 
 // stop ends the loop's sessions for Close.

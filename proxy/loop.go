@@ -19,7 +19,7 @@ const (
 // fields are the loop's alone, but for the inbox.
 type loop struct {
 	server    *Server
-	listeners []*listener
+	listeners []*listener // by their port's index; nil where Reload took one out
 	poller    *epoll.Poller
 	wheel     *timerwheel.Wheel
 	sessions  sessionTable
@@ -30,7 +30,7 @@ type loop struct {
 	pipes     pipePool
 	raw       socket.Addr   // for accept and connect
 	roomless  []epoll.Token // sessions that would ask a second relay, had they room
-	scratch   []int         // indexes of relays already tried
+	scratch   []int         // IDs of relays already tried
 	record    Record        // used again for every session
 
 	now time.Time // of this turn; the wall clock as the base had it
@@ -39,12 +39,13 @@ type loop struct {
 	events   int   // of this turn
 	lastBusy int64 // when there were some
 
-	watching  bool  // listeners are in the poller
-	resumeAt  int64 // when a pause in accepting ends; 0: no pause
-	drainFrom int64 // when Shutdown was called; 0: it was not
-	stopping  bool
-	released  bool  // this loop accepts no more
-	lastError int64 // when OnError was last told
+	watching    bool  // listeners are in the poller
+	turningAway bool  // who is in the queue of a listener that Reload took out
+	resumeAt    int64 // when a pause in accepting ends; 0: no pause
+	drainFrom   int64 // when Shutdown was called; 0: it was not
+	stopping    bool
+	released    bool  // this loop accepts no more
+	lastError   int64 // when OnError was last told
 
 	mu     sync.Mutex // guards what is below, and that the poller is not closed while it is woken
 	inbox  []func(*loop)
@@ -56,7 +57,7 @@ func newLoop(s *Server) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{server: s, listeners: s.listeners, poller: p, buffer: make([]byte, bufferSize)}
+	l := &loop{server: s, listeners: s.byIndex(), poller: p, buffer: make([]byte, bufferSize)}
 	l.tick()
 	l.wheel = timerwheel.New(granularity, l.ns)
 	if err := l.watchListeners(); err != nil {

@@ -168,7 +168,7 @@ func TestLimitOfOneClientLeavesOthersAlone(t *testing.T) {
 }
 
 func TestPlacesOfAThousandSessionsComeBack(t *testing.T) {
-	ln := newListener(&Listener{MaxSessions: 5, MaxSessionsPerClient: 1}, -1, 0)
+	ln := newListener(&Listener{MaxSessions: 5, MaxSessionsPerClient: 1}, &port{fd: -1, clients: map[netip.Addr]int{}})
 	for i := range 1000 {
 		client := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
 		if why := ln.admit(client); why != "" {

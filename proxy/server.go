@@ -17,7 +17,8 @@ import (
 var ErrServerClosed = errors.New("proxy: server closed")
 
 // Server accepts clients on its Listeners and takes each to a relay. Set the
-// fields, then call Listen and Serve; change no field afterwards. The methods
+// fields, then call Listen and Serve; change no field afterwards (Reload gives it
+// other listeners). The methods
 // are safe for concurrent use.
 type Server struct {
 	Listeners []Listener
@@ -44,7 +45,8 @@ type Server struct {
 
 	mu        sync.Mutex
 	phase     phase
-	listeners []*listener
+	listeners []*listener // in the order of the configuration
+	ports     int32       // so far: the next one's index
 	loops     []*loop
 	running   sync.WaitGroup // loops
 	accepting sync.WaitGroup // loops that may still accept
@@ -110,58 +112,17 @@ func (s *Server) Listen() error {
 	if s.phase != phaseNew {
 		return errors.New("proxy: Listen on a server that was started before")
 	}
-	if len(s.Listeners) == 0 {
-		return errors.New("proxy: no listener")
-	}
-	var errs []error
-	for i := range s.Listeners {
-		errs = append(errs, s.Listeners[i].check())
-	}
-	if err := errors.Join(errs...); err != nil {
+	next, err := s.open(s.Listeners)
+	if err != nil {
 		return err
 	}
-	if err := s.openListeners(); err != nil {
-		return err
-	}
+	s.listeners = next
 	s.base = time.Now()
 	s.idBase = uint64(s.base.UnixNano())
 	s.fdLimit = descriptorLimit()
 	s.done = make(chan struct{})
 	s.phase = phaseListening
 	return nil
-}
-
-func (s *Server) openListeners() error {
-	var errs []error
-	for i := range s.Listeners {
-		l := &s.Listeners[i]
-		fd, err := openSocket(l.Address, s.hasV4Twin(l))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("listener %s: %s: %w", l.name(), l.Address, err))
-			continue
-		}
-		s.listeners = append(s.listeners, newListener(l, fd, int32(i)))
-	}
-	if err := errors.Join(errs...); err != nil {
-		s.closeListeners()
-		return err
-	}
-	return nil
-}
-
-// hasV4Twin tells that an IPv4 wildcard listener has the port of the IPv6
-// wildcard l, which then leaves IPv4 clients to it.
-func (s *Server) hasV4Twin(l *Listener) bool {
-	if !l.Address.Addr().Is6() || !l.Address.Addr().IsUnspecified() {
-		return false
-	}
-	for i := range s.Listeners {
-		a := s.Listeners[i].Address
-		if a.Addr().Is4() && a.Port() == l.Address.Port() && a.Port() != 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // closeListeners is called with mu held, when no loop accepts any more.
@@ -226,6 +187,9 @@ func (s *Server) start() error {
 		s.loops = append(s.loops, l)
 	}
 	s.phase = phaseServing
+	for _, ln := range s.listeners {
+		ln.loops.Store(int32(len(s.loops)))
+	}
 	s.accepting.Add(len(s.loops))
 	for _, l := range s.loops {
 		s.running.Go(l.run)
@@ -279,6 +243,7 @@ func (s *Server) Close() error {
 	if s.stopEarly() {
 		return nil
 	}
+	s.phase = phaseDraining // for Reload, which would wait for loops that have ended
 	for _, l := range s.loops {
 		l.post((*loop).stop)
 	}

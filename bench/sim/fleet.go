@@ -148,7 +148,7 @@ func (f *fleet) newPool(p *plan, keepWarm float64, tell news) (*balancer.Pool, e
 		MinHealthy: minHealthy, FailbackDelay: failbackDelay, SlowStart: slowStart,
 		Warm:         balancer.Warm{Share: keepWarm},
 		OnTierChange: tell.tierChange,
-		OnFailure:    func(b *balancer.Backend, _ balancer.Outcome) { tell.failure(b.Index()) },
+		OnFailure:    func(b *balancer.Backend, _ balancer.Outcome) { tell.failure(b.ID()) },
 	}
 	index := make(map[string]int, len(p.pool))
 	for i, number := range p.pool {

@@ -29,7 +29,7 @@ const (
 // dial asks the relay that the attempt holds a lease on. It reports whether that is to be waited for: if not, the attempt has
 // failed.
 func (d *day) dial(s *session, a *attempt) bool {
-	a.index = a.lease.Backend().Index()
+	a.index = a.lease.Backend().ID()
 	a.asked = d.at
 	d.result.attempts[d.cfg.phaseAt(d.at)]++
 	asked := len(s.tried) + 1

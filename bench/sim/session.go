@@ -93,7 +93,7 @@ func (d *day) ask(who int) {
 		s.attempt = attempt{lease: lease}
 		s.alone = false
 		if len(s.tried) == 0 {
-			s.chosen = d.ledger.tier[lease.Backend().Index()]
+			s.chosen = d.ledger.tier[lease.Backend().ID()]
 			s.warmable = d.warmNext()
 		}
 		if d.dial(s, &s.attempt) {

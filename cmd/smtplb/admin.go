@@ -13,6 +13,7 @@ import (
 
 	"smtplb/internal/admin"
 	"smtplb/internal/config"
+	"smtplb/proxy"
 )
 
 // newAdmin makes the HTTP server on admin.address, not listening yet.
@@ -24,10 +25,10 @@ func newAdmin(cfg *config.Config, d *daemon) (*admin.Server, error) {
 	started := time.Now()
 	return &admin.Server{
 		Address: cfg.Admin.Address, Token: token, Version: fullVersion(), StartedAt: started,
-		Pools:     func() []admin.Pool { return adminPools(cfg, d) },
-		Listeners: func() []admin.Listener { return adminListeners(cfg, d) },
+		Pools:     func() []admin.Pool { return d.view.Load().pools },
+		Listeners: d.shownListeners,
 		Stats:     d.server.Stats,
-		Ready:     func() (bool, string) { return ready(cfg, d) },
+		Ready:     d.ready,
 		OnError:   func(err error) { d.log.Warn("admin", zap.Error(err)) },
 	}, nil
 }
@@ -48,40 +49,50 @@ func readToken(file string) (string, error) {
 	return token, nil
 }
 
-func adminPools(cfg *config.Config, d *daemon) []admin.Pool {
-	pools := make([]admin.Pool, 0, len(cfg.Pools))
-	for i := range cfg.Pools {
-		p := d.pools[cfg.Pools[i].Name]
-		addresses := make([]string, len(p.proxy.Targets))
-		for n := range p.proxy.Targets {
-			addresses[n] = p.proxy.Targets[n].Address.String()
-		}
-		pools = append(pools, admin.Pool{
-			Balancer: p.proxy.Balancer, Addresses: addresses,
-			WarmShare: cfg.Pools[i].Failover.KeepWarm.Share.Fraction(),
-		})
-	}
-	return pools
+// view is the configuration as the admin server shows it; a reload makes another.
+type view struct {
+	pools     []admin.Pool
+	listeners []admin.Listener // without their addresses
 }
 
-func adminListeners(cfg *config.Config, d *daemon) []admin.Listener {
-	bound := d.server.Addresses() // none any more while draining
-	listeners := make([]admin.Listener, 0, len(bound))
-	for i, address := range bound {
+// show has the admin server show a configuration whose pools are at work.
+func (d *daemon) show(cfg *config.Config, plans map[string]*plan) {
+	v := &view{}
+	for i := range cfg.Pools {
+		name := cfg.Pools[i].Name
+		p := admin.Pool{Balancer: d.pools[name].balancer, WarmShare: cfg.Pools[i].Failover.KeepWarm.Share.Fraction()}
+		for _, b := range plans[name].policy.Backends {
+			p.Addresses = append(p.Addresses, b.Data.(*proxy.Target).Address.String())
+		}
+		v.pools = append(v.pools, p)
+	}
+	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
-		listeners = append(listeners, admin.Listener{Name: l.Name, Address: address, Pool: l.Pool, Protocol: string(l.Protocol)})
+		v.listeners = append(v.listeners, admin.Listener{Name: l.Name, Pool: l.Pool, Protocol: string(l.Protocol)})
+	}
+	d.view.Store(v)
+}
+
+// shownListeners are those that listen; none any more while draining.
+func (d *daemon) shownListeners() []admin.Listener {
+	bound, known := d.server.Addresses(), d.view.Load().listeners
+	listeners := make([]admin.Listener, 0, len(bound))
+	for i := range min(len(bound), len(known)) { // of different length for a moment in a reload
+		l := known[i]
+		l.Address = bound[i]
+		listeners = append(listeners, l)
 	}
 	return listeners
 }
 
 // ready tells whether clients are accepted. Relays that are down are no reason to
 // send them elsewhere: the other balancer sees the same relays.
-func ready(cfg *config.Config, d *daemon) (bool, string) {
+func (d *daemon) ready() (bool, string) {
 	if d.draining.Load() {
 		return false, "draining"
 	}
-	if n := len(d.server.Addresses()); n < len(cfg.Listeners) {
-		return false, fmt.Sprintf("%d of %d listeners are bound", n, len(cfg.Listeners))
+	if n, want := len(d.server.Addresses()), len(d.view.Load().listeners); n < want {
+		return false, fmt.Sprintf("%d of %d listeners are bound", n, want)
 	}
 	return true, ""
 }

@@ -15,16 +15,6 @@ import (
 	"smtplb/proxy"
 )
 
-// relays is a configured pool at work: who is chosen, how each is reached, and
-// how each is checked.
-type relays struct {
-	name    string
-	proxy   *proxy.Pool
-	targets []probes.Target
-	checks  *probes.Scheduler
-	index   map[string]int // of a backend, by name
-}
-
 // lookup finds the addresses of a name.
 type lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
@@ -37,13 +27,23 @@ func systemLookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
-// buildPool makes a pool of its configuration. A backend that is given by name
-// becomes one for each of the name's addresses.
-func buildPool(ctx context.Context, cfg *config.Pool, resolve lookup, tell news) (*relays, error) {
+// plan is a pool as it is configured, its names looked up: nothing of it runs.
+type plan struct {
+	probe    config.Probe
+	timeouts proxy.Timeouts
+	policy   balancer.Config
+	targets  []probes.Target // of the checks
+	found    []string        // addresses of the backends that are given by name, "relay-a/10.0.0.1:25"
+}
+
+// planPool makes a plan of a pool's configuration and finds what is wrong with
+// it. A backend that is given by name becomes one for each of the name's
+// addresses.
+func planPool(ctx context.Context, cfg *config.Pool, resolve lookup) (*plan, error) {
 	if len(cfg.Backends) == 0 {
 		return nil, fmt.Errorf("pool %s: discover: this version does not look backends up in DNS; name them under backends", cfg.Name)
 	}
-	r := &relays{name: cfg.Name, proxy: &proxy.Pool{Timeouts: timeouts(cfg.Timeouts)}, index: map[string]int{}}
+	p := &plan{probe: cfg.Probe, timeouts: timeouts(cfg.Timeouts)}
 	var backends []balancer.BackendConfig
 	var errs []error
 	for i := range cfg.Backends {
@@ -52,38 +52,33 @@ func buildPool(ctx context.Context, cfg *config.Pool, resolve lookup, tell news)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("pool %s: backend %s: %w", cfg.Name, b.Name, err))
 		}
-		for _, p := range places {
-			r.index[p.name] = len(backends)
+		for _, at := range places {
+			t := target(b, at.address)
 			backends = append(backends, balancer.BackendConfig{
-				Name: p.name, Site: b.Site, Weight: b.Weight, Priority: b.Priority, MaxSessions: b.MaxSessions,
+				Name: at.name, Site: b.Site, Weight: b.Weight, Priority: b.Priority, MaxSessions: b.MaxSessions,
+				Key: identity(t), Data: t,
 			})
-			r.proxy.Targets = append(r.proxy.Targets, target(b, p.address))
-			r.targets = append(r.targets, probeTarget(cfg, b, p))
+			p.targets = append(p.targets, probeTarget(cfg, b, at))
+			errs = append(errs, t.Check(), p.targets[len(p.targets)-1].Validate())
+			if !b.Address.IP.IsValid() {
+				p.found = append(p.found, b.Name+"/"+at.address.String())
+			}
 		}
 	}
+	p.policy = policy(cfg, backends)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	r.checks = &probes.Scheduler{
-		Check: check(cfg.Probe.Type), Interval: cfg.Probe.Interval, FastInterval: cfg.Probe.FastInterval,
+	if err := p.policy.Check(); err != nil {
+		return nil, err
 	}
-	policy := policy(cfg, backends)
-	policy.OnChange, policy.OnTierChange = tell.change, tell.tierChange
-	// A relay that failed a session is checked soon.
-	policy.OnFailure = func(b *balancer.Backend, _ balancer.Outcome) { r.checks.Hurry(b.Name()) }
-	pool, err := balancer.New(policy)
-	if err != nil {
-		return nil, fmt.Errorf("pool %s: %w", cfg.Name, err)
-	}
-	r.proxy.Balancer = pool
-	r.checks.Report = func(t probes.Target, res probes.Result) {
-		pool.Probe(time.Now(), r.index[t.Name], verdict(&res), res.Reason())
-	}
-	r.checks.Fast = func(t probes.Target) bool { return pool.Doubtful(r.index[t.Name]) }
-	if err := r.checks.Set(r.targets...); err != nil {
-		return nil, fmt.Errorf("pool %s: %w", cfg.Name, err)
-	}
-	return r, nil
+	return p, nil
+}
+
+// identity is what makes a backend the relay that it is, whatever its name: where
+// it is, and by which way it is reached.
+func identity(t *proxy.Target) string {
+	return fmt.Sprint(t.Address, " ", t.Source, " ", t.Interface, " ", t.Mark)
 }
 
 // news is who hears of what changes in a pool.
@@ -138,8 +133,8 @@ func locate(ctx context.Context, b *config.Backend, resolve lookup) ([]place, er
 	return places, nil
 }
 
-func target(b *config.Backend, address netip.AddrPort) proxy.Target {
-	t := proxy.Target{Address: address, Source: b.Source, Interface: b.Interface, Mark: b.FWMark}
+func target(b *config.Backend, address netip.AddrPort) *proxy.Target {
+	t := &proxy.Target{Address: address, Source: b.Source, Interface: b.Interface, Mark: b.FWMark}
 	switch b.ProxyProtocol {
 	case config.ProxyV1:
 		t.ProxyProtocol = 1
@@ -204,9 +199,9 @@ func timeouts(t config.Timeouts) proxy.Timeouts {
 	}
 }
 
-func buildListener(cfg *config.Listener, pools map[string]*relays) proxy.Listener {
+func buildListener(cfg *config.Listener, pools map[string]*proxy.Pool) proxy.Listener {
 	l := proxy.Listener{
-		Name: cfg.Name, Address: cfg.Address, Pool: pools[cfg.Pool].proxy,
+		Name: cfg.Name, Address: cfg.Address, Pool: pools[cfg.Pool],
 		Allow: cfg.Allow, Deny: cfg.Deny, AcceptProxy: cfg.AcceptProxy, Hostname: cfg.Hostname,
 		MaxSessions: cfg.MaxSessions, MaxSessionsPerClient: cfg.MaxSessionsPerClient,
 	}
@@ -214,7 +209,7 @@ func buildListener(cfg *config.Listener, pools map[string]*relays) proxy.Listene
 		l.MaxSessions = math.MaxInt // 0 is "no limit" here, and the default there
 	}
 	for _, r := range cfg.Routes {
-		l.Routes = append(l.Routes, proxy.Route{From: r.From, Pool: pools[r.Pool].proxy})
+		l.Routes = append(l.Routes, proxy.Route{From: r.From, Pool: pools[r.Pool]})
 	}
 	if cfg.Protocol == config.ProtocolTCP {
 		l.Protocol = proxy.TCP

@@ -46,14 +46,12 @@ func newRunCommand(std streams, environ []string) *cobra.Command {
 		Short: "Run the balancer in the foreground",
 		Long: "Runs the balancer until SIGTERM or SIGINT: then it accepts no more and lets the sessions finish,\n" +
 			"at most for timeouts.drain; one that waits for its relay's reply is not cut. A second signal\n" +
-			"stops at once. Log lines go to standard error.",
+			"stops at once. SIGHUP reloads the file, or changes nothing if there is any error in it: running sessions\n" +
+			"go on, and the log says what changed. Log lines go to standard error.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(file, environ)
-			if err != nil {
-				return err
-			}
-			return runDaemon(cmd.Context(), cfg, std)
+			load := func() (*config.Config, error) { return config.Load(file, environ) }
+			return runDaemon(cmd.Context(), load, std)
 		},
 	}
 	configFlag(cmd, &file)

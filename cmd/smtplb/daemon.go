@@ -22,24 +22,36 @@ import (
 
 // daemon is the balancer with everything around it.
 type daemon struct {
-	log    *zap.Logger
-	pools  map[string]*relays
-	server *proxy.Server
-	admin  *admin.Server
+	log     *zap.Logger
+	level   zap.AtomicLevel // of log
+	resolve lookup
+	load    func() (*config.Config, error) // the configuration as it is now; nil: there is none to load
+	server  *proxy.Server
+	admin   *admin.Server
 
+	// Of the goroutine that runs, and once it does, of the one that reloads.
+	cfg   *config.Config
+	pools map[string]*relays
+
+	view     atomic.Pointer[view] // what the admin server shows
 	draining atomic.Bool
 }
 
 // runDaemon runs the balancer until ctx ends or a signal stops it. It returns
 // nil after an orderly stop.
-func runDaemon(ctx context.Context, cfg *config.Config, std streams) error {
+func runDaemon(ctx context.Context, load func() (*config.Config, error), std streams) error {
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
 	sparePs(cfg.Workers)
-	log, flush := newLogger(cfg.Log, std.err)
+	log, level, flush := newLogger(cfg.Log, std.err)
 	defer flush()
 	d, err := newDaemon(ctx, cfg, log, systemLookup)
 	if err != nil {
 		return err
 	}
+	d.load, d.level = load, level
 	return d.run(ctx)
 }
 
@@ -56,33 +68,24 @@ func sparePs(workers int) {
 
 // newDaemon builds everything and binds the listeners; nothing runs yet.
 func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, resolve lookup) (*daemon, error) {
-	for _, w := range cfg.Warnings {
-		log.Warn("config", zap.String("warning", w.String()))
-	}
-	for _, text := range notYet(cfg) {
-		log.Warn("config", zap.String("warning", text))
-	}
-	d := &daemon{log: log, pools: map[string]*relays{}}
-	var errs []error
-	for i := range cfg.Pools {
-		p, err := buildPool(ctx, &cfg.Pools[i], resolve, news{
-			change:     func(c balancer.Change) { logChange(log, c) },
-			tierChange: func(c balancer.TierChange) { logTierChange(log, c) },
-		})
-		errs = append(errs, err)
-		d.pools[cfg.Pools[i].Name] = p
-	}
-	if err := errors.Join(errs...); err != nil {
+	d := &daemon{log: log, resolve: resolve, cfg: cfg, pools: map[string]*relays{}}
+	d.warn(cfg)
+	plans, err := planPools(ctx, cfg, resolve)
+	if err != nil {
 		return nil, err
+	}
+	for name, p := range plans {
+		if d.pools[name], err = newRelays(p, d.news()); err != nil {
+			return nil, err
+		}
 	}
 	d.server = &proxy.Server{
 		Workers:   cfg.Workers,
 		OnSession: d.session,
 		OnError:   func(err error) { log.Warn("proxy", zap.Error(err)) },
 	}
-	for i := range cfg.Listeners {
-		d.server.Listeners = append(d.server.Listeners, buildListener(&cfg.Listeners[i], d.pools))
-	}
+	d.server.Listeners = d.listeners(cfg, plans)
+	d.show(cfg, plans)
 	if err := d.listen(cfg); err != nil {
 		return nil, err
 	}
@@ -117,40 +120,76 @@ func (d *daemon) session(r *proxy.Record) {
 	d.admin.Observe(r)
 }
 
+// warn says what a configuration has that is rarely meant, and what has no
+// effect.
+func (d *daemon) warn(cfg *config.Config) {
+	for _, w := range cfg.Warnings {
+		d.log.Warn("config", zap.String("warning", w.String()))
+	}
+	for _, text := range notYet(cfg) {
+		d.log.Warn("config", zap.String("warning", text))
+	}
+}
+
+func (d *daemon) news() news {
+	return news{
+		change:     func(c balancer.Change) { logChange(d.log, c) },
+		tierChange: func(c balancer.TierChange) { logTierChange(d.log, c) },
+	}
+}
+
+// listeners are the proxy's of a configuration, each with the timeouts that its
+// pools have there.
+func (d *daemon) listeners(cfg *config.Config, plans map[string]*plan) []proxy.Listener {
+	pools := map[string]*proxy.Pool{}
+	for name, p := range plans {
+		pools[name] = &proxy.Pool{Balancer: d.pools[name].balancer, Timeouts: p.timeouts}
+	}
+	var all []proxy.Listener
+	for i := range cfg.Listeners {
+		all = append(all, buildListener(&cfg.Listeners[i], pools))
+	}
+	return all
+}
+
 // run serves until a signal or the end of ctx, then drains.
 func (d *daemon) run(ctx context.Context) error {
 	signals := make(chan os.Signal, 4)
 	// Never given back: a signal on the way out would make a crash of an orderly end.
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 
-	checking, stopChecks := context.WithCancel(context.WithoutCancel(ctx))
-	var checks sync.WaitGroup
-	for _, p := range d.pools {
-		checks.Go(func() {
-			if err := p.checks.Run(checking); err != nil && !errors.Is(err, context.Canceled) {
-				d.log.Error("probes", zap.String("pool", p.name), zap.Error(err))
-			}
-		})
-	}
 	// Checks go on while sessions drain: those under way may still need a relay.
-	defer checks.Wait()
-	defer stopChecks()
+	checking, stopChecks := context.WithCancel(context.WithoutCancel(ctx))
+	for _, r := range d.pools {
+		r.start(checking, d.log)
+	}
+	pools := len(d.pools)
+	reloads := make(chan struct{}, 1) // one that has not begun is as good as two
+	var reloader sync.WaitGroup
+	reloader.Go(func() { d.reloads(checking, reloads) })
+	defer func() {
+		stopChecks()
+		reloader.Wait()
+		for _, r := range d.pools {
+			r.stop()
+		}
+	}()
 
 	// Answered until the end: whoever asks sees that it drains.
 	defer serveAdmin(d.admin, d.log)()
 	served := make(chan error, 1)
 	go func() { served <- d.server.Serve() }()
 	d.log.Info("started", zap.String("version", fullVersion()), zap.Int("pid", os.Getpid()),
-		zap.Int("listeners", len(d.server.Listeners)), zap.Int("pools", len(d.pools)))
+		zap.Int("listeners", len(d.server.Listeners)), zap.Int("pools", pools))
 
-	err := d.supervise(ctx, signals, served)
+	err := d.supervise(ctx, signals, served, reloads)
 	stats := d.server.Stats()
 	d.log.Info("stopped", zap.Int64("accepted", stats.Accepted), zap.Error(err))
 	return err
 }
 
 // supervise acts on signals until the server has ended.
-func (d *daemon) supervise(ctx context.Context, signals <-chan os.Signal, served <-chan error) error {
+func (d *daemon) supervise(ctx context.Context, signals <-chan os.Signal, served <-chan error, reloads chan<- struct{}) error {
 	draining := false
 	done := ctx.Done()
 	for {
@@ -165,7 +204,10 @@ func (d *daemon) supervise(ctx context.Context, signals <-chan os.Signal, served
 			draining = d.stop("context ended", draining)
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				d.log.Warn("reload: not in this version: restart to apply a changed file")
+				select {
+				case reloads <- struct{}{}:
+				default:
+				}
 				continue
 			}
 			draining = d.stop(s.String(), draining)

@@ -55,7 +55,7 @@ func runDemo(ctx context.Context, std streams) error {
 		}
 		d.relays = append(d.relays, r)
 	}
-	log, flush := newLogger(cfg.Log, std.err)
+	log, _, flush := newLogger(cfg.Log, std.err)
 	defer flush()
 	d.daemon, err = newDaemon(ctx, cfg, log, systemLookup)
 	if err != nil {
@@ -125,7 +125,7 @@ func (d *demo) change(verb, name string) {
 
 func (d *demo) status() {
 	d.printf("%-10s %-5s %-7s %-8s %-8s %-9s %s\n", "relay", "site", "weight", "state", "sessions", "total", "why")
-	pool := d.daemon.pools["outbound"].proxy.Balancer
+	pool := d.daemon.pools["outbound"].balancer
 	for i, s := range pool.Snapshot(time.Now()) {
 		d.printf("%-10s %-5s %-7d %-8s %-8d %-9d %s\n", d.relays[i].name, s.Site, s.Weight, s.State, s.Active, s.Established, s.Reason)
 	}

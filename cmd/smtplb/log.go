@@ -14,10 +14,11 @@ import (
 )
 
 // newLogger returns a logger that writes every line (the session line is an
-// audit trail: no sampling) and a function that writes what is still buffered.
+// audit trail: no sampling), its level, which may be changed, and a function that
+// writes what is still buffered.
 // Lines are written within logDelay, so that no event loop makes a system call
 // for each session.
-func newLogger(cfg config.Log, out io.Writer) (*zap.Logger, func()) {
+func newLogger(cfg config.Log, out io.Writer) (*zap.Logger, zap.AtomicLevel, func()) {
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.TimeKey = "time"
 	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
@@ -31,8 +32,9 @@ func newLogger(cfg config.Log, out io.Writer) (*zap.Logger, func()) {
 	// Without its Sync: ten times a second a file would be forced to the disk.
 	lines := zapcore.AddSync(struct{ io.Writer }{out})
 	buffer := &zapcore.BufferedWriteSyncer{WS: lines, FlushInterval: logDelay}
-	log := zap.New(zapcore.NewCore(encoder, buffer, level(cfg.Level)))
-	return log, func() { _ = buffer.Stop() }
+	least := zap.NewAtomicLevelAt(level(cfg.Level))
+	log := zap.New(zapcore.NewCore(encoder, buffer, least))
+	return log, least, func() { _ = buffer.Stop() }
 }
 
 const logDelay = 100 * time.Millisecond

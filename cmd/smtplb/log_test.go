@@ -12,7 +12,7 @@ import (
 
 // BenchmarkSessionLine is what the log line adds to the cost of a session.
 func BenchmarkSessionLine(b *testing.B) {
-	log, flush := newLogger(config.Log{Level: config.LogInfo, Format: config.LogJSON}, io.Discard)
+	log, _, flush := newLogger(config.Log{Level: config.LogInfo, Format: config.LogJSON}, io.Discard)
 	defer flush()
 	r := &proxy.Record{
 		ID: "187f2c4d5e6f7081", Listener: "smarthost", Client: netip.MustParseAddrPort("10.10.0.17:50123"),

@@ -23,7 +23,7 @@ func notYet(cfg *config.Config) []string {
 				say(key+"transparent", "the relay sees this machine's address")
 			}
 			if !b.Address.IP.IsValid() && b.Address.Host != "" {
-				say(key+"address", fmt.Sprintf("%s is looked up once, at start", b.Address.Host))
+				say(key+"address", fmt.Sprintf("%s is looked up at start and at each reload only", b.Address.Host))
 			}
 		}
 	}

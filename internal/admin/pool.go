@@ -11,7 +11,7 @@ import (
 type Pool struct {
 	Balancer *balancer.Pool
 
-	// Addresses are where the backends are, for people, by their index; it may
+	// Addresses are where the backends are, for people, in their order; it may
 	// be shorter.
 	Addresses []string
 

@@ -215,7 +215,7 @@ func TestReadyzSaysWhyNot(t *testing.T) {
 
 func TestEveryRelayDownIsReadyAllTheSame(t *testing.T) {
 	r := newRig(t)
-	for i := range r.outbound.Len() {
+	for i := range len(r.outbound.Backends()) {
 		r.outbound.Disable(r.now(), i)
 	}
 	if answer := r.ask(t, "GET", "/readyz"); answer.Code != http.StatusOK {

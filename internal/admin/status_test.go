@@ -85,7 +85,9 @@ func TestAFailoverShows(t *testing.T) {
 // changes must change what people read.
 func TestEveryFieldOfTheBalancerIsShown(t *testing.T) {
 	now := start.Add(time.Hour)
-	each(t, func(b balancer.BackendStatus) any { return newBackendStatus(start, "", &b) })
+	each(t, func(b balancer.BackendStatus) any {
+		return []any{b.ID, newBackendStatus(start, "", &b)} // people name a backend by its name
+	})
 	each(t, func(s balancer.TierStatus) any { return newTierStatus(now, start, &s) })
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // order is what a person may tell a pool to do with a backend.
-type order func(p *balancer.Pool, now time.Time, index int) bool
+type order func(p *balancer.Pool, now time.Time, id int) bool
 
 func orders() map[string]order {
 	return map[string]order{
@@ -40,23 +40,27 @@ func (s *Server) serveVerb(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := s.time()
-	pool, index, missing := s.find(now, r.PathValue("pool"), r.PathValue("name"))
+	pool, was, missing := s.find(now, r.PathValue("pool"), r.PathValue("name"))
 	if missing != nil {
 		missing.write(w)
 		return
 	}
-	before := pool.Balancer.Snapshot(now)[index].State
-	carryOut(pool.Balancer, now, index)
-	after := pool.Balancer.Snapshot(now)[index]
+	carryOut(pool.Balancer, now, was.ID)
+	after, address := was, ""
+	for i, b := range pool.Balancer.Snapshot(now) {
+		if b.ID == was.ID {
+			after, address = b, pool.address(i)
+		}
+	}
 	since := or(pool.Since, s.began)
 	writeJSON(w, http.StatusOK, "application/json", done{
-		Pool: pool.Balancer.Name(), Changed: after.State != before,
-		Backend: newBackendStatus(since, pool.address(index), &after),
+		Pool: pool.Balancer.Name(), Changed: after.State != was.State,
+		Backend: newBackendStatus(since, address, &after),
 	})
 }
 
-// find returns the pool and the index in it of a backend, or why there is none.
-func (s *Server) find(now time.Time, poolName, name string) (pool Pool, index int, missing *problem) {
+// find returns the pool and the backend in it, or why there is none.
+func (s *Server) find(now time.Time, poolName, name string) (pool Pool, b balancer.BackendStatus, missing *problem) {
 	pools := s.pools()
 	at := slices.IndexFunc(pools, func(p Pool) bool { return p.Balancer.Name() == poolName })
 	if at < 0 {
@@ -64,13 +68,16 @@ func (s *Server) find(now time.Time, poolName, name string) (pool Pool, index in
 		for _, p := range pools {
 			names = append(names, p.Balancer.Name())
 		}
-		return Pool{}, 0, &problem{
+		return Pool{}, b, &problem{
 			Status: http.StatusNotFound, Near: near(poolName, names), Detail: "there is no pool " + quote(poolName),
 		}
 	}
-	names := backendNames(now, &pools[at])
-	if index = slices.Index(names, name); index >= 0 {
-		return pools[at], index, nil
+	var names []string
+	for _, b := range pools[at].Balancer.Snapshot(now) {
+		if b.Name == name {
+			return pools[at], b, nil
+		}
+		names = append(names, b.Name)
 	}
 	missing = &problem{
 		Status: http.StatusNotFound, Near: near(name, names),
@@ -81,10 +88,10 @@ func (s *Server) find(now time.Time, poolName, name string) (pool Pool, index in
 			missing.Detail += "; pool " + pools[i].Balancer.Name() + " has"
 		}
 	}
-	return Pool{}, 0, missing
+	return Pool{}, b, missing
 }
 
-// backendNames are the names of a pool's backends, by their index.
+// backendNames are the names of a pool's backends, in their order.
 func backendNames(now time.Time, p *Pool) []string {
 	var names []string
 	for _, b := range p.Balancer.Snapshot(now) {
