@@ -153,7 +153,7 @@ func TestLateRelayStaysLateAcrossReconfigurations(t *testing.T) {
 		if l.Backend().Name() == "a" {
 			n++
 		}
-		defer l.Release(start)
+		t.Cleanup(func() { l.Release(start) })
 	}
 	if n < 4 || n > 6 {
 		t.Errorf("after its late session is over, a is given %d of 10, want about half", n)

@@ -62,7 +62,9 @@ func (d *daemon) show(cfg *config.Config, plans map[string]*plan) {
 		name := cfg.Pools[i].Name
 		p := admin.Pool{Balancer: d.pools[name].balancer, WarmShare: cfg.Pools[i].Failover.KeepWarm.Share.Fraction()}
 		for _, b := range plans[name].policy.Backends {
-			p.Addresses = append(p.Addresses, b.Data.(*proxy.Target).Address.String())
+			if target, ok := b.Data.(*proxy.Target); ok {
+				p.Addresses = append(p.Addresses, target.Address.String())
+			}
 		}
 		v.pools = append(v.pools, p)
 	}
