@@ -19,7 +19,7 @@ import (
 // says what came of it.
 func (p *process) reload(t *testing.T, s site, want string) logLine {
 	t.Helper()
-	s.address = p.address
+	s.address, s.admin = p.address, p.admin
 	return p.reloadText(t, s.text(), want, func() { p.signal(syscall.SIGHUP) })
 }
 
@@ -206,7 +206,7 @@ func TestReloadChangesListenersAndLog(t *testing.T) {
 	other := freeAddress(t, "127.0.0.1").String()
 	s := site{backends: []string{backend("relay-a", relay.Addr())}}
 	p := start(t, s)
-	s.address = p.address
+	s.address, s.admin = p.address, p.admin
 	two := strings.Replace(s.text(), "pools:", fmt.Sprintf("  - {name: more, address: %q, pool: out, allow: [127.0.0.0/8]}\npools:", other), 1)
 	hup := func() { p.signal(syscall.SIGHUP) }
 
@@ -260,7 +260,7 @@ func TestBrokenFileIsRefusedWithItsLines(t *testing.T) {
 	relay := smtptest.Start(t, smtptest.Script{})
 	s := site{backends: []string{backend("relay-a", relay.Addr())}}
 	p := start(t, s)
-	s.address = p.address
+	s.address, s.admin = p.address, p.admin
 	kill := func() {
 		if out, err := exec.Command("/bin/kill", "-HUP", strconv.Itoa(p.cmd.Process.Pid)).CombinedOutput(); err != nil {
 			t.Errorf("kill: %v: %s", err, out)
