@@ -10,7 +10,7 @@ TOOL := $(GO) tool -modfile=internal/tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TESTFLAGS ?=
 TESTTIMEOUT ?= 15m
-FUZZTIME ?= 5s
+FUZZTIME ?= 10000x
 
 # smtp-source and smtp-sink live where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -48,7 +48,7 @@ compare: build ## measure smtplb beside HAProxy, nginx and io.Copy: a table, and
 
 # go test fuzzes one target at a time, so it is asked for the list first; a
 # package's "ok" line comes after the names of its targets.
-fuzz: ## each fuzz target for FUZZTIME (5s)
+fuzz: ## each fuzz target for FUZZTIME (10000x; or a time, such as 1h)
 	@targets=$$($(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ { name[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, name[i]; n = 0 }'); \
 	test -n "$$targets" || { echo "fuzz: no targets found" >&2; exit 1; }; \
 	while read -r package target; do \

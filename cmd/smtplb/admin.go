@@ -93,8 +93,8 @@ func (d *daemon) ready() (bool, string) {
 	if d.draining.Load() {
 		return false, "draining"
 	}
-	if n, want := len(d.server.Addresses()), len(d.view.Load().listeners); n < want {
-		return false, fmt.Sprintf("%d of %d listeners are bound", n, want)
+	if len(d.server.Addresses()) == 0 { // all are bound or none, in a reload too
+		return false, "no listener is bound"
 	}
 	return true, ""
 }
