@@ -205,7 +205,7 @@ func (p *Pool) leaveTier(now time.Time, from *tier) {
 func (w *warming) reconfigure(now time.Time, c Warm) {
 	w.Warm = c
 	if c.MinPerHour > 0 {
-		if latest := now.Add(time.Hour / time.Duration(c.MinPerHour)); w.next.After(latest) {
+		if latest := now.Add(c.gap()); w.next.After(latest) {
 			w.next = latest
 		}
 	}

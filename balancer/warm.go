@@ -66,7 +66,7 @@ func (w *warming) give(now time.Time) {
 		return
 	}
 	// From when it was due, not from now: else it would always be a little late. But no debt is kept of a quiet hour.
-	gap := time.Hour / time.Duration(w.MinPerHour)
+	gap := w.gap()
 	w.next = w.next.Add(gap)
 	if w.next.Before(now) {
 		w.next = now.Add(gap)
@@ -82,9 +82,12 @@ func (w *warming) refund() {
 	w.owed = min(w.owed+1, owedMost)
 	w.spare = w.sparing()
 	if w.MinPerHour > 0 {
-		w.next = w.next.Add(-time.Hour / time.Duration(w.MinPerHour))
+		w.next = w.next.Add(-w.gap())
 	}
 }
+
+// gap is the time from one session to the next that MinPerHour, above 0, asks for.
+func (w *Warm) gap() time.Duration { return time.Hour / time.Duration(w.MinPerHour) }
 
 // sparing is how many sessions are spared after one that failed.
 func (w *warming) sparing() int {

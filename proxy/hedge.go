@@ -23,8 +23,7 @@ import (
 // token. When one of them fails the other goes on alone, and is itself asked a
 // second relay beside when it is late. When the second takes half its own
 // patience too, as that of a site that is dead does, the first is given up for a
-// third. Each relay is asked at
-// most once, and the last two are waited for.
+// third. Each relay is asked at most once, and the last two are waited for.
 
 // look acts on what has become due while relays are asked: one of them has had
 // its time, or it is time for a second. It arms the timer for what comes next.
@@ -148,16 +147,17 @@ func (l *loop) hedgeTime(s *session) int64 {
 // all relays are slow, asking them twice makes them slower.
 const hedgeShare = 10
 
+// hedgesMost is how many sessions may hedge, for the moment.
+func (s *Server) hedgesMost() int64 { return max(s.counts.open.Load()/hedgeShare, 1) }
+
 // hedgeRoom tells whether one session more may hedge, for the moment.
-func (s *Server) hedgeRoom() bool {
-	return s.counts.hedging.Load() < max(s.counts.open.Load()/hedgeShare, 1)
-}
+func (s *Server) hedgeRoom() bool { return s.counts.hedging.Load() < s.hedgesMost() }
 
 // beginHedge tells whether one session more may hedge, and then keeps a place
 // for it and a descriptor, until endHedge.
 func (s *Server) beginHedge() bool {
 	c := &s.counts
-	if c.hedging.Add(1) <= max(c.open.Load()/hedgeShare, 1) && s.reserve(1) {
+	if c.hedging.Add(1) <= s.hedgesMost() && s.reserve(1) {
 		return true
 	}
 	c.hedging.Add(-1)
@@ -188,7 +188,7 @@ func (l *loop) giveUpFirst(s *session) {
 	l.failed(s, &s.contender, failure{outcome: s.timeout()})
 	l.replaceFirst(s)
 	s.second = nil
-	l.hedgeWith(s, lease)
+	l.hedgeWith(s, lease, nil)
 }
 
 func (l *loop) waitForBoth(s *session) {
@@ -200,18 +200,12 @@ func (l *loop) waitForBoth(s *session) {
 // the session waits for those that it has asked.
 func (l *loop) hedge(s *session) {
 	lease, err := s.pool.Balancer.Acquire(l.now, l.triedBy(s))
-	if err != nil {
-		s.alone = true
-		l.endHedge(s)
-		l.arm(s)
-		return
-	}
-	l.hedgeWith(s, lease)
+	l.hedgeWith(s, lease, err)
 }
 
-// hedgeWith is hedge with a lease on the relay to ask first.
-func (l *loop) hedgeWith(s *session, lease balancer.Lease) {
-	for {
+// hedgeWith is hedge with what Acquire returned for the relay to ask first.
+func (l *loop) hedgeWith(s *session, lease balancer.Lease, err error) {
+	for ; err == nil; lease, err = s.pool.Balancer.Acquire(l.now, l.triedBy(s)) {
 		c := &contender{lease: lease, backend: -1, asked: l.ns, side: s.otherSide()}
 		f, err := l.dial(s, c)
 		if err != nil {
@@ -226,9 +220,6 @@ func (l *loop) hedgeWith(s *session, lease balancer.Lease) {
 			return
 		}
 		l.failed(s, c, f)
-		if lease, err = s.pool.Balancer.Acquire(l.now, l.triedBy(s)); err != nil {
-			break
-		}
 	}
 	s.alone = true
 	l.endHedge(s)
