@@ -57,12 +57,12 @@ type slot struct {
 	listed bool    // it is in its tier's order
 	asked  bool    // set aside for the choice at hand
 	late   int     // sessions to which its greeting is late
+	picks  uint64  // in total; here, on the same line of the cache
 
 	health
 	habit habit
 
 	// Totals.
-	picks       uint64
 	established atomic.Uint64
 	failures    uint64
 }

@@ -13,10 +13,19 @@ type Lease struct {
 	pool    *Pool
 	slot    *slot
 	backend *Backend // as it was at Acquire
-	greeted bool
-	warm    bool
-	late    bool
+	marks   marks
 }
+
+// marks are what has been said of a lease; one field of bits, since the compiler keeps a struct of up to four in registers.
+type marks uint8
+
+const (
+	greeted marks = 1 << iota // Established was called
+	warm                      // the session is to keep the next tier down warm
+	late                      // the relay is a suspect for it
+)
+
+func (m marks) has(which marks) bool { return m&which != 0 }
 
 // Held reports whether the lease holds a slot.
 func (l *Lease) Held() bool { return l.backend != nil }
@@ -25,7 +34,7 @@ func (l *Lease) Held() bool { return l.backend != nil }
 func (l *Lease) Backend() *Backend { return l.backend }
 
 // Warm reports whether the session was given to the next tier down to keep it warm.
-func (l *Lease) Warm() bool { return l.warm }
+func (l *Lease) Warm() bool { return l.marks.has(warm) }
 
 // Patience is how long this relay's greeting may take, from the connection on, before a second relay is asked beside
 // it; 0: as long as it takes. It waits for no lock.
@@ -45,10 +54,10 @@ func (l *Lease) Patience() time.Duration {
 // Late says that the relay's greeting is late: its patience is over. Until this lease ends or the relay greets, other
 // sessions are given to it only where nobody else is left. Only the first call of a lease counts.
 func (l *Lease) Late() {
-	if !l.Held() || l.late || l.greeted {
+	if !l.Held() || l.marks.has(late|greeted) {
 		return
 	}
-	l.late = true
+	l.marks |= late
 	p := l.pool
 	p.mu.Lock()
 	p.suspect(l.slot)
@@ -59,20 +68,20 @@ func (l *Lease) Late() {
 // was waited for): good evidence about its health, and what its habit is known from. The slot stays taken. Only the first
 // call of a lease counts. It waits for no lock, unless the greeting was late.
 func (l *Lease) Established(now time.Time, greeting time.Duration) {
-	if !l.Held() || l.greeted {
+	if !l.Held() || l.marks.has(greeted) {
 		return
 	}
-	l.greeted = true
+	l.marks |= greeted
 	s := l.slot
-	if l.late {
+	if l.marks.has(late) {
 		l.pool.mu.Lock()
 		l.pool.clear(s)
 		l.pool.mu.Unlock()
-		l.late = false
+		l.marks &^= late
 	}
 	s.established.Add(1)
 	l.backend.used(now)
-	if l.warm {
+	if l.marks.has(warm) {
 		l.pool.warm.total.Add(1)
 	}
 	if greeting >= 0 {
@@ -98,7 +107,7 @@ func (l *Lease) Fail(now time.Time, outcome Outcome) {
 	p, s := ended.pool, ended.slot
 	p.mu.Lock()
 	p.advance(now)
-	p.giveBack(s, &ended)
+	p.giveBack(s, ended.marks)
 	s.failures++
 	p.failedLive(now, s, outcome)
 	tell := p.onFailure
@@ -109,19 +118,19 @@ func (l *Lease) Fail(now time.Time, outcome Outcome) {
 }
 
 // giveBack takes a session off its backend. One that was to keep the standby warm and did not reach it is owed still.
-func (p *Pool) giveBack(s *slot, l *Lease) {
+func (p *Pool) giveBack(s *slot, m marks) {
 	s.discharge()
-	if l.late {
+	if m.has(late) {
 		p.clear(s)
 	}
 	if s.gone && s.active == 0 {
 		p.forget(s)
 	}
-	if !l.warm {
+	if !m.has(warm) {
 		return
 	}
 	p.warm.active--
-	if !l.greeted {
+	if !m.has(greeted) {
 		p.warm.refund()
 	}
 }
@@ -136,6 +145,6 @@ func (l *Lease) Release(time.Time) {
 	*l = Lease{}
 	p := ended.pool
 	p.lock()
-	p.giveBack(ended.slot, &ended)
+	p.giveBack(ended.slot, ended.marks)
 	p.mu.Unlock()
 }

@@ -322,7 +322,7 @@ func (m *machine) acquire(t *rapid.T) {
 
 func (m *machine) establish(t *rapid.T) {
 	l := m.lease(t)
-	if l.Held() && !l.greeted {
+	if l.Held() && !l.marks.has(greeted) {
 		m.model.greeted(l.Backend().ID())
 	}
 	l.Established(time.Time{}, 0)

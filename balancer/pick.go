@@ -12,22 +12,30 @@ const lag = 16
 const triesPerTier = 3
 
 // pick chooses a backend that the session has not tried, and counts the session on it. The errors are Acquire's.
-func (p *Pool) pick(now time.Time, tried []int) (Lease, error) {
+func (p *Pool) pick(now time.Time, tried []int) (*slot, marks, error) {
 	if len(tried) == 0 {
 		return p.pickFirst(now)
 	}
+	return p.pickNext(tried)
+}
+
+// pickNext is pick for a session that has asked others already.
+func (p *Pool) pickNext(tried []int) (*slot, marks, error) {
 	asked := p.setAside(tried)
 	s := p.chooseTrusted()
 	if s != nil {
 		s.charge()
 	}
 	p.putBack(tried)
-	return p.leaseOn(s, asked)
+	if s == nil {
+		return nil, 0, p.whyNone(asked)
+	}
+	return s, 0, nil
 }
 
-// pickFirst is pick for a new session: it may be one that keeps the standby warm, or one too many for a tier that has just
+// pickFirst is pick for a new session, which may be one that keeps the standby warm, or one too many for a tier that has just
 // taken over.
-func (p *Pool) pickFirst(now time.Time) (Lease, error) {
+func (p *Pool) pickFirst(now time.Time) (*slot, marks, error) {
 	if p.warm.wanted(now) {
 		p.setSuspectsAside()
 		s := p.tiers[p.warm.tier].choose()
@@ -35,30 +43,29 @@ func (p *Pool) pickFirst(now time.Time) (Lease, error) {
 		if s != nil {
 			p.warm.give(now)
 			s.charge()
-			return Lease{pool: p, slot: s, backend: s.id, warm: true}, nil
+			return s, warm, nil
 		}
 	}
 	s := p.chooseTrusted()
-	if s != nil && s.tier == p.tiers[p.active] && !p.admits(now) {
-		return Lease{}, ErrRamp
+	if s == nil {
+		return nil, 0, p.whyNone(0)
 	}
-	if s != nil {
-		s.charge()
+	if s.tier == p.tiers[p.active] && !p.admits(now) {
+		return nil, 0, ErrRamp
 	}
-	return p.leaseOn(s, 0)
+	s.charge()
+	return s, 0, nil
 }
 
-// leaseOn makes the lease on s, or says why there is none; asked is how many usable ones the session has tried.
-func (p *Pool) leaseOn(s *slot, asked int) (Lease, error) {
+// whyNone says why nobody was chosen; asked is how many usable ones the session has tried.
+func (p *Pool) whyNone(asked int) error {
 	switch {
-	case s != nil:
-		return Lease{pool: p, slot: s, backend: s.id}, nil
 	case p.usable == 0:
-		return Lease{}, ErrDown
+		return ErrDown
 	case asked == p.usable:
-		return Lease{}, ErrTried
+		return ErrTried
 	default:
-		return Lease{}, ErrFull
+		return ErrFull
 	}
 }
 
@@ -94,16 +101,21 @@ func (t *tier) choose() *slot {
 	return t.members[t.order.first(load{t.active + 1, t.weight})]
 }
 
-// charge gives the backend a session: a slot, and the virtual time that it costs.
+// charge gives the backend, which is listed, a session: a slot, and the virtual time that it costs.
 func (s *slot) charge() {
-	s.delist()
 	t := s.tier
 	start := max(s.pass, t.vtime-lag*s.stride)
 	s.pass = start + s.stride
 	t.vtime = max(t.vtime, start)
-	s.active++
 	s.picks++
-	s.enlist()
+	if s.maxSessions > 0 && s.active+1 >= s.maxSessions {
+		s.delist()
+		s.active++
+		return
+	}
+	s.active++
+	t.active++
+	t.order.put(s.place, load{s.active, s.share}, s.tag())
 }
 
 // discharge gives the slot back. What could be picked before still can be, with the same tag.

@@ -83,12 +83,16 @@ func (p *Pool) lock() {
 
 // unlock tells what has changed, and lets the lock go, even if who is told panics.
 func (p *Pool) unlock() {
-	if len(p.news) > 0 {
-		defer p.mu.Unlock()
-		p.notify()
+	if len(p.news) == 0 {
+		p.mu.Unlock()
 		return
 	}
-	p.mu.Unlock()
+	p.unlockTelling()
+}
+
+func (p *Pool) unlockTelling() {
+	defer p.mu.Unlock()
+	p.notify()
 }
 
 // Name returns the pool's name.
@@ -122,7 +126,10 @@ func (p *Pool) slot(id int) *slot {
 func (p *Pool) Acquire(now time.Time, tried []int) (Lease, error) {
 	p.lock()
 	p.advance(now)
-	lease, err := p.pick(now, tried)
+	s, m, err := p.pick(now, tried)
 	p.unlock()
-	return lease, err
+	if err != nil {
+		return Lease{}, err
+	}
+	return Lease{p, s, s.id, m}, nil
 }
