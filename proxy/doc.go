@@ -19,7 +19,7 @@
 // It travels one way, and each step is a file: accept.go, header.go (PROXY),
 // attempt.go (a relay is chosen and connected to), greeting.go, hedge.go,
 // relay.go and splice.go, end.go. refuse.go has our own replies, drain.go the timeouts and
-// the shutdown; session.go has the states and what holds in each.
+// the shutdown; running.go lists those that run; session.go has the states and what holds in each.
 //
 // The relay's whole greeting is read and held. Only a 220 reaches the client,
 // verbatim; anything else, or nothing in time, and the next relay is asked,

@@ -47,6 +47,8 @@ type loop struct {
 	released    bool  // this loop accepts no more
 	lastError   int64 // when OnError was last told
 
+	ended chan struct{} // closed when run has returned or never began
+
 	mu     sync.Mutex // guards what is below, and that the poller is not closed while it is woken
 	inbox  []func(*loop)
 	closed bool
@@ -57,7 +59,7 @@ func newLoop(s *Server) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{server: s, listeners: s.byIndex(), poller: p, buffer: make([]byte, bufferSize)}
+	l := &loop{server: s, listeners: s.byIndex(), poller: p, buffer: make([]byte, bufferSize), ended: make(chan struct{})}
 	l.tick()
 	l.wheel = timerwheel.New(granularity, l.ns)
 	if err := l.watchListeners(); err != nil {
@@ -73,6 +75,7 @@ func (l *loop) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
+	close(l.ended)
 	_ = l.poller.Close()
 }
 

@@ -28,6 +28,7 @@ func newAdmin(cfg *config.Config, d *daemon) (*admin.Server, error) {
 		Pools:     func() []admin.Pool { return d.view.Load().pools },
 		Listeners: d.shownListeners,
 		Stats:     d.server.Stats,
+		Sessions:  d.server.Sessions,
 		Ready:     d.ready,
 		OnError:   func(err error) { d.log.Warn("admin", zap.Error(err)) },
 	}, nil

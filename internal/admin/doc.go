@@ -25,6 +25,7 @@
 //	GET  /readyz               200 or 503, with the reason
 //	GET  /metrics              Prometheus, prefix smtplb_
 //	GET  /api/v1/status        everything, as JSON
+//	GET  /api/v1/sessions      the sessions that run, those that have run longest
 //	GET  /api/v1/openapi.yaml  the API's description
 //	POST /api/v1/backends/{pool}/{name}/{verb}   drain, enable or disable
 //

@@ -21,6 +21,7 @@ func (s *Server) routes(metrics http.Handler) []route {
 		{"GET", "/readyz", anybody, s.serveReady},
 		{"GET", "/metrics", readers, metrics.ServeHTTP},
 		{"GET", "/api/v1/status", readers, s.serveStatus},
+		{"GET", "/api/v1/sessions", readers, s.serveSessions},
 		{"GET", "/api/v1/openapi.yaml", anybody, serveDescription},
 		{"POST", "/api/v1/backends/{pool}/{name}/{verb}", changers, s.serveVerb},
 	}

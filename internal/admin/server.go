@@ -37,6 +37,10 @@ type Server struct {
 	Stats     func() proxy.Stats              // the proxy's counts now
 	Ready     func() (ok bool, reason string) // whether clients are accepted now, and why not; nil: they are
 
+	// Sessions lists the sessions that run now, as proxy.Server.Sessions does. It
+	// may wait for the event loops until its context ends.
+	Sessions func(context.Context, proxy.SessionQuery) (proxy.SessionList, error)
+
 	Version   string    // of the program
 	StartedAt time.Time // of the program; zero: when Listen is called
 
