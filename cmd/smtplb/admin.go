@@ -20,16 +20,22 @@ import (
 func newAdmin(cfg *config.Config, d *daemon) (*admin.Server, error) {
 	token, err := readToken(cfg.Admin.TokenFile)
 	if err != nil {
-		return nil, fmt.Errorf("admin.token_file: %w", err)
+		err = fmt.Errorf("admin.token_file: %w", err)
+	}
+	var wrong error
+	d.certificate, wrong = newCertificate(cfg.Admin.TLS)
+	if err := errors.Join(err, wrong); err != nil {
+		return nil, err
 	}
 	started := time.Now()
 	return &admin.Server{
-		Address: cfg.Admin.Address, Token: token, Version: fullVersion(), StartedAt: started,
+		Address: cfg.Admin.Address, Token: token, TLS: d.certificate.config(), Version: fullVersion(), StartedAt: started,
 		Pools:     func() []admin.Pool { return d.view.Load().pools },
 		Listeners: d.shownListeners,
 		Stats:     d.server.Stats,
 		Sessions:  d.server.Sessions,
 		Ready:     d.ready,
+		Reload:    d.orderReload,
 		OnError:   func(err error) { d.log.Warn("admin", zap.Error(err)) },
 	}, nil
 }

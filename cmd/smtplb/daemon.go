@@ -28,6 +28,9 @@ type daemon struct {
 	load    func() (*config.Config, error) // the configuration as it is now; nil: there is none to load
 	server  *proxy.Server
 	admin   *admin.Server
+	orders  chan order // to reload, by others than SIGHUP
+
+	certificate *certificate // of admin; nil: it speaks no TLS
 
 	// Of the goroutine that runs, and once it does, of the one that reloads.
 	cfg   *config.Config
@@ -68,7 +71,7 @@ func sparePs(workers int) {
 
 // newDaemon builds everything and binds the listeners; nothing runs yet.
 func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, resolve lookup) (*daemon, error) {
-	d := &daemon{log: log, resolve: resolve, cfg: cfg, pools: map[string]*relays{}}
+	d := &daemon{log: log, resolve: resolve, cfg: cfg, pools: map[string]*relays{}, orders: make(chan order)}
 	d.warn(cfg)
 	plans, err := planPools(ctx, cfg, resolve)
 	if err != nil {
@@ -103,6 +106,7 @@ func (d *daemon) listen(cfg *config.Config) error {
 	if d.admin, err = newAdmin(cfg, d); err != nil {
 		return err
 	}
+	d.warnExpired()
 	if err := d.server.Listen(); err != nil {
 		return err
 	}
@@ -110,7 +114,8 @@ func (d *daemon) listen(cfg *config.Config) error {
 		_ = d.server.Close()
 		return err
 	}
-	d.log.Info("admin", zap.Stringer("address", d.admin.Addr()), zap.Bool("token", d.admin.Token != ""))
+	d.log.Info("admin", zap.Stringer("address", d.admin.Addr()), zap.Bool("token", d.admin.Token != ""),
+		zap.Bool("tls", d.admin.TLS != nil))
 	return nil
 }
 
@@ -131,10 +136,23 @@ func (d *daemon) warn(cfg *config.Config) {
 	}
 }
 
+// warnExpired says that no client will accept the certificate, where that is so.
+func (d *daemon) warnExpired() {
+	if text := d.certificate.expired(time.Now()); text != "" {
+		d.log.Warn("config", zap.String("warning", text))
+	}
+}
+
 func (d *daemon) news() news {
 	return news{
-		change:     func(c balancer.Change) { logChange(d.log, c) },
-		tierChange: func(c balancer.TierChange) { logTierChange(d.log, c) },
+		change: func(c balancer.Change) {
+			logChange(d.log, c)
+			d.admin.BackendChanged(c)
+		},
+		tierChange: func(c balancer.TierChange) {
+			logTierChange(d.log, c)
+			d.admin.TierChanged(c)
+		},
 	}
 }
 
@@ -164,9 +182,9 @@ func (d *daemon) run(ctx context.Context) error {
 		r.start(checking, d.log)
 	}
 	pools := len(d.pools)
-	reloads := make(chan struct{}, 1) // one that has not begun is as good as two
+	hangups := make(chan struct{}, 1) // one that has not begun is as good as two
 	var reloader sync.WaitGroup
-	reloader.Go(func() { d.reloads(checking, reloads) })
+	reloader.Go(func() { d.reloads(checking, hangups) })
 	defer func() {
 		stopChecks()
 		reloader.Wait()
@@ -182,14 +200,14 @@ func (d *daemon) run(ctx context.Context) error {
 	d.log.Info("started", zap.String("version", fullVersion()), zap.Int("pid", os.Getpid()),
 		zap.Int("listeners", len(d.server.Listeners)), zap.Int("pools", pools))
 
-	err := d.supervise(ctx, signals, served, reloads)
+	err := d.supervise(ctx, signals, served, hangups)
 	stats := d.server.Stats()
 	d.log.Info("stopped", zap.Int64("accepted", stats.Accepted), zap.Error(err))
 	return err
 }
 
 // supervise acts on signals until the server has ended.
-func (d *daemon) supervise(ctx context.Context, signals <-chan os.Signal, served <-chan error, reloads chan<- struct{}) error {
+func (d *daemon) supervise(ctx context.Context, signals <-chan os.Signal, served <-chan error, hangups chan<- struct{}) error {
 	draining := false
 	done := ctx.Done()
 	for {
@@ -205,7 +223,7 @@ func (d *daemon) supervise(ctx context.Context, signals <-chan os.Signal, served
 		case s := <-signals:
 			if s == syscall.SIGHUP {
 				select {
-				case reloads <- struct{}{}:
+				case hangups <- struct{}{}:
 				default:
 				}
 				continue

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"smtplb/internal/admin"
 	"smtplb/internal/config"
 )
 
@@ -23,49 +24,87 @@ func planPools(ctx context.Context, cfg *config.Config, resolve lookup) (map[str
 	return plans, errors.Join(errs...)
 }
 
-// reloads reloads whenever it is asked to, until ctx ends.
-func (d *daemon) reloads(ctx context.Context, asked <-chan struct{}) {
+// order asks for a reload; answer has room for what comes of it.
+type order struct {
+	by     string
+	answer chan<- outcome
+}
+
+type outcome struct {
+	done admin.Reloaded
+	err  error
+}
+
+// reloads reloads whenever it is asked to, one time after the other, until ctx
+// ends.
+func (d *daemon) reloads(ctx context.Context, hangups <-chan struct{}) {
 	for {
+		asked := order{by: "SIGHUP", answer: make(chan outcome, 1)} // nobody waits
 		select {
 		case <-ctx.Done():
 			return
-		case <-asked:
+		case <-hangups:
+		case asked = <-d.orders:
 		}
-		if d.load == nil {
-			d.log.Warn("reload refused: there is no configuration file")
-			continue
-		}
-		if err := d.reload(ctx); err != nil {
-			d.log.Error("reload refused: nothing changed", zap.Strings("errors", mistakes(err)))
-		}
+		done, err := d.reloadFor(ctx, asked.by)
+		asked.answer <- outcome{done, err}
 	}
 }
 
-// mistakes are the errors in err, one by one.
-func mistakes(err error) []string {
-	var texts []string
-	for text := range strings.SplitSeq(err.Error(), "\n") {
-		texts = append(texts, text)
+// orderReload has the file reloaded and waits for that, or until ctx ends.
+func (d *daemon) orderReload(ctx context.Context) (admin.Reloaded, error) {
+	if d.load == nil {
+		return admin.Reloaded{}, admin.ErrNoFile
 	}
-	return texts
+	answer := make(chan outcome, 1)
+	select {
+	case d.orders <- order{by: "the API", answer: answer}:
+	case <-ctx.Done():
+		return admin.Reloaded{}, ctx.Err()
+	}
+	select {
+	case o := <-answer:
+		return o.done, o.err
+	case <-ctx.Done():
+		return admin.Reloaded{}, ctx.Err()
+	}
+}
+
+// reloadFor reloads for somebody, and says what came of it.
+func (d *daemon) reloadFor(ctx context.Context, by string) (admin.Reloaded, error) {
+	if d.load == nil {
+		d.log.Warn("reload refused: there is no configuration file")
+		return admin.Reloaded{}, admin.ErrNoFile
+	}
+	if d.draining.Load() {
+		d.log.Warn("reload refused: nothing changed", zap.String("by", by), zap.Strings("errors", []string{admin.ErrStopping.Error()}))
+		return admin.Reloaded{}, admin.ErrStopping
+	}
+	done, err := d.reload(ctx, by)
+	if err != nil {
+		d.log.Error("reload refused: nothing changed", zap.String("by", by), zap.Strings("errors", admin.Mistakes(err)))
+	}
+	d.admin.ReloadEnded(by, done, err)
+	return done, err
 }
 
 // reload applies the configuration as it is now. With an error nothing has
 // changed: everything that may fail comes before the first change.
-func (d *daemon) reload(ctx context.Context) error {
+func (d *daemon) reload(ctx context.Context, by string) (done admin.Reloaded, err error) {
 	cfg, err := d.load()
 	if err != nil {
-		return err
+		return done, err
 	}
+	renewed, useCertificate, wrong := d.certificate.again()
 	plans, err := planPools(ctx, cfg, d.resolve)
-	if err != nil {
-		return err
+	if err := errors.Join(err, wrong); err != nil {
+		return done, err
 	}
 	pools := map[string]*relays{}
 	for name, p := range plans {
 		if pools[name] = d.pools[name]; pools[name] == nil {
 			if pools[name], err = newRelays(p, d.news()); err != nil {
-				return err
+				return done, err
 			}
 		}
 	}
@@ -73,9 +112,10 @@ func (d *daemon) reload(ctx context.Context) error {
 	d.pools = pools
 	if err := d.server.Reload(d.listeners(cfg, plans)); err != nil {
 		d.pools = was
-		return err
+		return done, err
 	}
-	changes := append(describe(d.cfg, cfg), foundChanges(was, plans)...)
+	useCertificate()
+	done = split(append(describe(d.cfg, cfg), append(foundChanges(was, plans), renewed)...))
 	for name, r := range pools {
 		if was[name] == nil {
 			r.start(ctx, d.log)
@@ -89,24 +129,37 @@ func (d *daemon) reload(ctx context.Context) error {
 		}
 	}
 	d.warn(cfg)
+	d.warnExpired()
 	wanted := level(cfg.Log.Level)
 	d.level.SetLevel(min(d.level.Level(), wanted)) // what changed is told by the more talkative of the two
-	d.tell(changes)
+	d.tell(done, by)
 	d.level.SetLevel(wanted)
 	d.keepUntilRestart(cfg)
 	d.cfg = cfg
 	d.show(cfg, plans)
-	return nil
+	return done, nil
 }
 
 // tell says what a reload has changed, and what it could not.
-func (d *daemon) tell(changes []string) {
-	applied := slices.DeleteFunc(slices.Clone(changes), needsRestart)
-	pending := slices.DeleteFunc(slices.Clone(changes), func(c string) bool { return !needsRestart(c) })
-	if len(pending) > 0 {
-		d.log.Warn("reload: needs a restart", zap.Strings("changes", pending))
+func (d *daemon) tell(done admin.Reloaded, by string) {
+	if len(done.NeedsRestart) > 0 {
+		d.log.Warn("reload: needs a restart", zap.Strings("changes", done.NeedsRestart))
 	}
-	d.log.Info("reloaded", zap.Strings("changes", applied))
+	d.log.Info("reloaded", zap.String("by", by), zap.Strings("changes", done.Changes))
+}
+
+// split tells changes that took effect from those that wait for a restart.
+func split(changes []string) (done admin.Reloaded) {
+	for _, c := range changes {
+		switch {
+		case c == "":
+		case needsRestart(c):
+			done.NeedsRestart = append(done.NeedsRestart, c)
+		default:
+			done.Changes = append(done.Changes, c)
+		}
+	}
+	return done
 }
 
 // describe says what is different in another configuration.
@@ -144,7 +197,7 @@ func foundChanges(was map[string]*relays, plans map[string]*plan) []string {
 
 // needsRestart tells of a change that it is one of what is set up once.
 func needsRestart(change string) bool {
-	for _, key := range []string{"workers:", "admin.address:", "admin.token_file:", "log.format:"} {
+	for _, key := range []string{"workers:", "admin.address:", "admin.token_file:", "admin.tls.", "log.format:"} {
 		if strings.HasPrefix(change, key) {
 			return true
 		}

@@ -77,7 +77,7 @@ func newReloading(t *testing.T) *reloading {
 // again reloads, and returns what changed.
 func (r *reloading) again() []string {
 	r.t.Helper()
-	if err := r.reload(r.t.Context()); err != nil {
+	if _, err := r.reloadFor(r.t.Context(), "SIGHUP"); err != nil {
 		r.t.Fatal(err)
 	}
 	all := r.lines.FilterMessage("reloaded").All()
@@ -113,7 +113,7 @@ func TestReloadLooksNamesUpAgain(t *testing.T) {
 		t.Errorf("backends %v", ids)
 	}
 	r.names = nil
-	if err := r.reload(t.Context()); err == nil || !strings.Contains(err.Error(), "backend named: address relay.test:25: no such name") {
+	if _, err := r.reloadFor(t.Context(), "SIGHUP"); err == nil || !strings.Contains(err.Error(), "backend named: address relay.test:25: no such name") {
 		t.Errorf("error %v", err)
 	}
 	if n := len(r.ids("out")); n != 3 {

@@ -4,9 +4,11 @@
 //
 // It pulls. Nothing below it knows that it is there: each request reads the
 // state of that moment from the functions that the Server was given, so a reload
-// may swap pools and listeners underneath. The one thing that is pushed is the
-// end of each session, to [Server.Observe], for what only a single session
-// knows: who was asked, with what outcome, and how long a greeting took.
+// may swap pools and listeners underneath. Two things are pushed: the end of each
+// session, to [Server.Observe], for what only a single session knows (who was
+// asked, with what outcome, and how long a greeting took), and what happens, to
+// [Server.BackendChanged], [Server.TierChanged] and [Server.ReloadEnded], of which
+// the last 200 are kept.
 //
 //	server := &admin.Server{
 //		Address: netip.MustParseAddrPort("127.0.0.1:9925"),
@@ -26,11 +28,13 @@
 //	GET  /metrics              Prometheus, prefix smtplb_
 //	GET  /api/v1/status        everything, as JSON
 //	GET  /api/v1/sessions      the sessions that run, those that have run longest
+//	GET  /api/v1/events        what happened lately
 //	GET  /api/v1/openapi.yaml  the API's description
 //	POST /api/v1/backends/{pool}/{name}/{verb}   drain, enable or disable
+//	POST /api/v1/reload        read the configuration file again
 //
-// Errors are JSON as RFC 9457 has it: title, status, detail; and near, names
-// that may have been meant. openapi.yaml beside this file is the reference, and a
+// Errors are JSON as RFC 9457 has it: title, status, detail; near, names
+// that may have been meant; and errors, the mistakes of a file. openapi.yaml beside this file is the reference, and a
 // test holds it and the handlers to each other.
 //
 // # Who may ask

@@ -122,6 +122,8 @@ func TestEveryFieldOfAnAnswerIsDescribed(t *testing.T) {
 	seen := map[string]bool{}
 	compare(t, doc, "Status", reflect.TypeFor[status](), seen)
 	compare(t, doc, "SessionList", reflect.TypeFor[sessionList](), seen)
+	compare(t, doc, "EventList", reflect.TypeFor[eventList](), seen)
+	compare(t, doc, "Reloaded", reflect.TypeFor[Reloaded](), seen)
 	compare(t, doc, "Done", reflect.TypeFor[done](), seen)
 	compare(t, doc, "Problem", reflect.TypeFor[problem](), seen)
 	for name := range doc.Components.Schemas {

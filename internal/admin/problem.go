@@ -12,6 +12,8 @@ type problem struct {
 	Detail string   `json:"detail"`
 	Near   []string `json:"near,omitempty"` // names that may have been meant
 
+	Errors []string `json:"errors,omitempty"` // every mistake of a file
+
 	challenge string // WWW-Authenticate
 }
 

@@ -22,8 +22,10 @@ func (s *Server) routes(metrics http.Handler) []route {
 		{"GET", "/metrics", readers, metrics.ServeHTTP},
 		{"GET", "/api/v1/status", readers, s.serveStatus},
 		{"GET", "/api/v1/sessions", readers, s.serveSessions},
+		{"GET", "/api/v1/events", readers, s.serveEvents},
 		{"GET", "/api/v1/openapi.yaml", anybody, serveDescription},
 		{"POST", "/api/v1/backends/{pool}/{name}/{verb}", changers, s.serveVerb},
+		{"POST", "/api/v1/reload", changers, s.serveReload},
 	}
 }
 

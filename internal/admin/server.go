@@ -41,6 +41,11 @@ type Server struct {
 	// may wait for the event loops until its context ends.
 	Sessions func(context.Context, proxy.SessionQuery) (proxy.SessionList, error)
 
+	// Reload applies the configuration file as it is now: all of it, or nothing
+	// with an error that joins every mistake, ErrNoFile or ErrStopping. A reload
+	// that has begun goes on when the context ends.
+	Reload func(context.Context) (Reloaded, error)
+
 	Version   string    // of the program
 	StartedAt time.Time // of the program; zero: when Listen is called
 
@@ -52,6 +57,7 @@ type Server struct {
 	began time.Time        // set by Listen
 
 	observations observations
+	events       events
 
 	mu       sync.Mutex
 	listener net.Listener

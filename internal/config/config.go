@@ -1,7 +1,5 @@
 package config
 
-import "net/netip"
-
 // Config is a whole configuration that has passed every check. It is plain
 // data: nothing in it changes after Parse, so any number of goroutines may
 // read it.
@@ -38,17 +36,6 @@ func (c *Config) Pool(name string) *Pool {
 	return nil
 }
 
-// Admin is the HTTP server that answers people, Prometheus and keepalived.
-type Admin struct {
-	// Address is where it listens, IP:port. Default 127.0.0.1:9925. An address
-	// that is not loopback needs TokenFile.
-	Address netip.AddrPort `koanf:"address"`
-
-	// TokenFile is the path of a file that holds the token asked for before
-	// anything is changed. Default "": changes are open, on loopback only.
-	TokenFile string `koanf:"token_file"`
-}
-
 // Log is what is logged, and how.
 type Log struct {
 	// Level is the least severe level written: debug, info, warn or error.
@@ -57,12 +44,4 @@ type Log struct {
 
 	// Format is json, for machines, or console, for people. Default json.
 	Format LogFormat `koanf:"format"`
-}
-
-func (r *report) checkAdmin(a Admin) {
-	r.path("admin.token_file", a.TokenFile)
-	if a.Address.IsValid() && !a.Address.Addr().IsLoopback() && a.TokenFile == "" && !r.failed("admin.token_file") {
-		r.fail("admin.address", "an address off loopback needs admin.token_file: "+
-			"whoever reaches it could drain every relay")
-	}
 }

@@ -177,7 +177,7 @@ pools:
     probe: {type: smtps, interval: 1m, fast_interval: 500ms, timeout: 1.5s, rise: 1, fall: 1, helo: lb.example.com, mail_from: "<>", rcpt_to: "post.master+probe@Example.com", address: ":465"}
     passive: {failures: 1, eject: 1s, max_eject: 1s}
     timeouts: {connect: 1s, greeting: 2s, hedge: 800ms, session_setup: 2s, idle: 11m, drain: 0s}
-admin: {address: "[::]:9925", token_file: /etc/smtplb/token}
+admin: {address: "[::]:9925", token_file: /etc/smtplb/token, tls: {cert: /etc/smtplb/cert.pem, key: /etc/smtplb/key.pem}}
 log: {level: debug, format: console}
 workers: 4
 `)
@@ -217,7 +217,10 @@ workers: 4
 			Connect: time.Second, Greeting: 2 * time.Second, Hedge: config.Hedge{After: 800 * time.Millisecond},
 			SessionSetup: 2 * time.Second, Idle: 11 * time.Minute,
 		}},
-		{"admin", cfg.Admin, config.Admin{Address: netip.MustParseAddrPort("[::]:9925"), TokenFile: "/etc/smtplb/token"}},
+		{"admin", cfg.Admin, config.Admin{
+			Address: netip.MustParseAddrPort("[::]:9925"), TokenFile: "/etc/smtplb/token",
+			TLS: config.AdminTLS{Cert: "/etc/smtplb/cert.pem", Key: "/etc/smtplb/key.pem"},
+		}},
 		{"log", cfg.Log, config.Log{Level: config.LogDebug, Format: config.LogConsole}},
 		{"workers", cfg.Workers, 4},
 	}

@@ -257,6 +257,9 @@ func TestTopLevelMistakesNameWhatIsRight(t *testing.T) {
 	checkRules(t, base+"KEY: VALUE\n", []rule{
 		{"admin", `{address: "192.0.2.1:9925"}`, `9: admin.address: "192.0.2.1:9925": an address off loopback needs admin.token_file: whoever reaches it could drain every relay`},
 		{"admin", `{address: ":9925"}`, `9: admin.address: ":9925": must be IP:port, such as "192.0.2.25:25", "0.0.0.0:25" or "[::]:25"`},
+		{"admin", `{tls: {cert: /c.pem}}`, `9: admin.tls.key: required: admin.tls has both cert and key, or neither`},
+		{"admin", `{tls: {key: /k.pem}}`, `9: admin.tls.cert: required: admin.tls has both cert and key, or neither`},
+		{"admin", `{tls: {cert: "a\nb", key: /k.pem}}`, `9: admin.tls.cert: "a\nb": must be a path, without control characters`},
 		{"admin", `{token_file: "a\nb"}`, `9: admin.token_file: "a\nb": must be a path, without control characters`},
 		{"log", "{level: trace}", `9: log.level: "trace": must be one of debug, info, warn, error`},
 		{"log", "{format: text}", `9: log.format: "text": must be one of json, console`},

@@ -81,7 +81,8 @@ func checkInvariants(t *testing.T, cfg *config.Config) {
 	for i := range cfg.Pools {
 		checkPoolInvariants(t, &cfg.Pools[i])
 	}
-	if a := cfg.Admin; !a.Address.IsValid() || !a.Address.Addr().IsLoopback() && a.TokenFile == "" {
+	if a := cfg.Admin; !a.Address.IsValid() || !a.Address.Addr().IsLoopback() && a.TokenFile == "" ||
+		(a.TLS.Cert == "") != (a.TLS.Key == "") {
 		t.Fatalf("admin %+v", a)
 	}
 }

@@ -63,27 +63,42 @@ func tooLarge(file string) Errors {
 // filename in errors, and the variables of environ. It opens nothing. On error
 // it returns no Config and an Errors that holds all that is wrong.
 func Parse(filename string, data []byte, environ []string) (*Config, error) {
+	cfg, r, err := read(filename, data, environ)
+	if err != nil {
+		return nil, err
+	}
+	errs, warnings := r.result()
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	cfg.Warnings = warnings
+	return cfg, nil
+}
+
+// read is a configuration with what is wrong in it, as far as it could be read:
+// an error says that it could not be at all.
+func read(filename string, data []byte, environ []string) (*Config, *report, error) {
 	if len(data) > maxSize {
-		return nil, tooLarge(filename)
+		return nil, nil, tooLarge(filename)
 	}
 	if p := checkText(data); p != nil {
 		p.File = filename
-		return nil, Errors{*p}
+		return nil, nil, Errors{*p}
 	}
 	root, p := parseYAML(data)
 	if p != nil {
 		p.File = filename
-		return nil, Errors{*p}
+		return nil, nil, Errors{*p}
 	}
 
 	r := newReport(filename)
 	k := koanf.New(".")
 	values := r.section(root, reflect.TypeFor[Config](), "")
 	if err := k.Load(confmap.Provider(values, ""), nil); err != nil {
-		return nil, fmt.Errorf("%s: %w", filename, err)
+		return nil, nil, fmt.Errorf("%s: %w", filename, err)
 	}
 	if err := r.loadEnvironment(k, environ); err != nil {
-		return nil, fmt.Errorf("%s: %w", filename, err)
+		return nil, nil, fmt.Errorf("%s: %w", filename, err)
 	}
 	cfg := defaultConfig()
 	r.decode(k, &cfg)
@@ -92,13 +107,7 @@ func Parse(filename string, data []byte, environ []string) (*Config, error) {
 	r.checkPools(&cfg)
 	r.checkAdmin(cfg.Admin)
 	r.between("workers", cfg.Workers, 0, 256)
-
-	errs, warnings := r.result()
-	if len(errs) > 0 {
-		return nil, errs
-	}
-	cfg.Warnings = warnings
-	return &cfg, nil
+	return &cfg, r, nil
 }
 
 // lineAt is the line, from 1, of an offset.
