@@ -21,7 +21,7 @@ const (
 // Config describes a pool. New copies what it needs: the caller may reuse it.
 type Config struct {
 	Name     string // for people and metrics; required
-	Backends []BackendConfig
+	Backends []BackendConfig // none yet: Acquire returns ErrDown, until Reconfigure adds some
 
 	Rise int // good checks in a row that bring a backend up; 0: 2
 	Fall int // failed checks in a row that take it down; 0: 3
@@ -101,9 +101,6 @@ func (c *Config) Check() error {
 	}
 	if c.Name == "" {
 		wrong("no name: give one, logs and metrics need it")
-	}
-	if len(c.Backends) == 0 {
-		wrong("no backends: give at least one")
 	}
 	if c.Rise < 0 {
 		wrong("rise %d: want 1 or more, or 0 for the default of %d", c.Rise, defaultRise)

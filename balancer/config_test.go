@@ -31,10 +31,9 @@ func TestEveryMistakeIsNamedAtOnce(t *testing.T) {
 	}
 }
 
-func TestEmptyPoolIsRefused(t *testing.T) {
+func TestPoolWithoutANameIsRefused(t *testing.T) {
 	_, err := New(Config{})
-	want := `balancer: pool "": no name: give one, logs and metrics need it` + "\n" +
-		`balancer: pool "": no backends: give at least one`
+	want := `balancer: pool "": no name: give one, logs and metrics need it`
 	if err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}

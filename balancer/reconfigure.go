@@ -18,7 +18,8 @@ import (
 //
 // A tier is known by its priority. The one in use stays in use where the rules let it, clocks and ramps run on, and what
 // is owed to the standby is owed still: so a configuration that changes nothing changes no choice. OnChange is told only
-// of what the rules make of the change, such as the return of an ejected backend that is the last one now.
+// of what the rules make of the change, such as the return of an ejected backend that is the last one now. Where there
+// were no backends, or are none any more, no tier takes over from another, and nobody is told of a failover.
 func (p *Pool) Reconfigure(now time.Time, cfg Config) error {
 	if err := cfg.Check(); err != nil {
 		return err
@@ -29,10 +30,14 @@ func (p *Pool) Reconfigure(now time.Time, cfg Config) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.advance(now)
-	inUse := p.tiers[p.active]
+	inUse, had := p.tiers[p.active], len(p.slots)
 	p.apply(now, &cfg)
 	p.active = slices.Index(p.tiers, inUse)
-	if p.active < 0 {
+	switch {
+	case had == 0 || len(p.slots) == 0:
+		p.active = 0
+		p.active = p.takeOver(now)
+	case p.active < 0:
 		p.leaveTier(now, inUse)
 	}
 	p.settle(now)

@@ -75,10 +75,13 @@ type TierStatus struct {
 	Ramp float64 // what it takes of the new sessions: below 1 while it takes over slowly
 }
 
-// Tiers returns the status of every tier, the one used first before the others.
+// Tiers returns the status of every tier, the one used first before the others; none where there are no backends.
 func (p *Pool) Tiers(now time.Time) []TierStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.slots) == 0 {
+		return nil
+	}
 	status := make([]TierStatus, len(p.tiers))
 	p.advance(now)
 	defer p.notify()

@@ -41,8 +41,12 @@ func (b *Backend) used(now time.Time) {
 	}
 }
 
-// prioritiesOf returns each priority that occurs once, first used first.
+// prioritiesOf returns each priority that occurs once, first used first. Without backends there is a tier all the same, so that
+// there always is one in use.
 func prioritiesOf(backends []BackendConfig) []int {
+	if len(backends) == 0 {
+		return []int{0}
+	}
 	var priorities []int
 	for i := range backends {
 		priorities = append(priorities, backends[i].Priority)
