@@ -100,6 +100,18 @@ var arrows = []arrow{
 		reason: "the admin server reads snapshots and has a few verbs; files and logs are cmd's",
 	},
 	{
+		from: []string{"internal/resolve"}, to: []string{"ours"}, except: []string{"internal/resolve"},
+		reason: "what is found in DNS is plain data: what relays are made of it is cmd's",
+	},
+	{
+		from: []string{"internal/resolve"}, to: []string{"theirs"}, except: []string{"github.com/miekg/dns"},
+		reason: "answers leave by values and func fields; logging and metrics are the caller's",
+	},
+	{
+		to: []string{"github.com/miekg/dns"}, unless: []string{"internal/resolve"},
+		reason: "the DNS library is internal/resolve's secret; tests may be a DNS server with it",
+	},
+	{
 		from: []string{"proxy", "balancer", "probes"}, to: []string{"net/http"}, deps: true,
 		reason: "the data path and its policy serve no pages",
 	},
@@ -178,6 +190,11 @@ func TestForbiddenArrowsAreCaught(t *testing.T) {
 		{"smtpbench uses bench", listed{ImportPath: "smtplb/cmd/smtpbench", Imports: []string{"smtplb/bench"}}, ""},
 		{"smtplb uses bench", listed{ImportPath: "smtplb/cmd/smtplb", Imports: []string{"smtplb/bench"}}, "smtpbench only"},
 		{"the product carries testing", listed{ImportPath: "smtplb/proxy", Imports: []string{"testing"}}, "out of the product"},
+		{"a resolver that knows relays", listed{ImportPath: "smtplb/internal/resolve", Imports: []string{"smtplb/balancer"}}, "plain data"},
+		{"a resolver that logs", listed{ImportPath: "smtplb/internal/resolve", Imports: []string{"go.uber.org/zap"}}, "the caller's"},
+		{"the DNS library in its place", listed{ImportPath: "smtplb/internal/resolve", Imports: []string{"github.com/miekg/dns"}}, ""},
+		{"the DNS library elsewhere", listed{ImportPath: "smtplb/cmd/smtplb", Imports: []string{"github.com/miekg/dns"}}, "secret"},
+		{"a DNS server for tests", listed{ImportPath: "smtplb/e2e", TestImports: []string{"github.com/miekg/dns"}}, ""},
 		{"a name that only begins alike", listed{ImportPath: "smtplb/balancers", Imports: []string{"net"}}, ""},
 	}
 	for _, test := range tests {

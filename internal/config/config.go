@@ -17,6 +17,10 @@ type Config struct {
 	// Log says what is logged, and how.
 	Log Log `koanf:"log"`
 
+	// DNS says whom to ask for names. An addition to what a file needs: without
+	// it the system's own settings hold.
+	DNS DNS `koanf:"dns"`
+
 	// Workers is the number of event loops, 0 to 256. Default 0: one per CPU.
 	Workers int `koanf:"workers"`
 

@@ -53,6 +53,7 @@ func decodeHooks() mapstructure.DecodeHookFunc {
 		textHook(parseNetwork, wantNetwork),
 		textHook(parseListen, wantListen),
 		textHook(parseEndpoint, wantEndpoint),
+		textHook(parseNameServer, wantNameServer),
 		textHook(parseSource, "must be an IP address in quotes"),
 		textHook(parseHedge, wantHedge),
 		textHook(parseDiscover, "must be mx:NAME or srv:NAME"),

@@ -14,6 +14,7 @@ func defaultConfig() Config {
 	return Config{
 		Admin: Admin{Address: netip.MustParseAddrPort("127.0.0.1:9925")},
 		Log:   Log{Level: LogInfo, Format: LogJSON},
+		DNS:   DNS{Timeout: 5 * time.Second},
 	}
 }
 

@@ -106,6 +106,7 @@ func read(filename string, data []byte, environ []string) (*Config, *report, err
 	r.checkListeners(&cfg)
 	r.checkPools(&cfg)
 	r.checkAdmin(cfg.Admin)
+	r.checkDNS(&cfg.DNS)
 	r.between("workers", cfg.Workers, 0, 256)
 	return &cfg, r, nil
 }

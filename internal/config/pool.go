@@ -20,9 +20,12 @@ type Pool struct {
 	Backends []Backend `koanf:"backends"`
 
 	// Discover fills the backends from DNS instead: mx:NAME (the preference
-	// becomes the priority) or srv:NAME (priority and weight are taken over).
-	// Default "": no discovery.
+	// becomes the priority) or srv:NAME (priority, weight and port are taken
+	// over). They are looked up again as the TTL says. Default "": no discovery.
 	Discover Discover `koanf:"discover"`
+
+	// Discovered is what the backends that Discover finds have in common.
+	Discovered Discovered `koanf:"discovered"`
 
 	// Failover says when another tier takes over, and when it hands back.
 	Failover Failover `koanf:"failover"`
@@ -121,6 +124,7 @@ func (r *report) checkPool(p *Pool, at string) {
 	case len(p.Backends) > 0 && p.Discover.Kind != "":
 		r.fail(at+".discover", "excludes backends: the pool is either listed here or found in DNS")
 	}
+	r.checkDiscovered(p, at)
 	names := make(map[string]string)
 	weight := 0
 	for i := range p.Backends {
