@@ -32,6 +32,7 @@ func newAdmin(cfg *config.Config, d *daemon) (*admin.Server, error) {
 		Address: cfg.Admin.Address, Token: token, TLS: d.certificate.config(), Version: fullVersion(), StartedAt: started,
 		Pools:     func() []admin.Pool { return d.view.Load().pools },
 		Listeners: d.shownListeners,
+		Names:     d.names.shown,
 		Stats:     d.server.Stats,
 		Sessions:  d.server.Sessions,
 		Ready:     d.ready,

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"net/netip"
-	"time"
 
 	"smtplb/balancer"
 	"smtplb/internal/config"
@@ -15,54 +12,33 @@ import (
 	"smtplb/proxy"
 )
 
-// lookup finds the addresses of a name.
-type lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-
-// lookupTimeout bounds one look-up of a backend's name at start.
-const lookupTimeout = 10 * time.Second
-
-func systemLookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-}
-
 // plan is a pool as it is configured, its names looked up: nothing of it runs.
 type plan struct {
 	probe    config.Probe
 	timeouts proxy.Timeouts
 	policy   balancer.Config
-	targets  []probes.Target // of the checks
-	found    []string        // addresses of the backends that are given by name, "relay-a/10.0.0.1:25"
+	targets  []probes.Target   // of the checks
+	found    map[string]string // backends found under names, "relay-a/10.0.0.1:25", and what was found of each but that
 }
 
 // planPool makes a plan of a pool's configuration and finds what is wrong with
-// it. A backend that is given by name becomes one for each of the name's
-// addresses.
-func planPool(ctx context.Context, cfg *config.Pool, resolve lookup) (*plan, error) {
-	if len(cfg.Backends) == 0 {
-		return nil, fmt.Errorf("pool %s: discover: this version does not look backends up in DNS; name them under backends", cfg.Name)
-	}
-	p := &plan{probe: cfg.Probe, timeouts: timeouts(cfg.Timeouts)}
+// it. find tells what there is under a name; a pool of which nothing is found has
+// no backends.
+func planPool(cfg *config.Pool, find finder) (*plan, error) {
+	p := &plan{probe: cfg.Probe, timeouts: timeouts(cfg.Timeouts), found: map[string]string{}}
 	var backends []balancer.BackendConfig
-	var errs []error
-	for i := range cfg.Backends {
-		b := &cfg.Backends[i]
-		places, err := locate(ctx, b, resolve)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("pool %s: backend %s: %w", cfg.Name, b.Name, err))
-		}
-		for _, at := range places {
-			t := target(b, at.address)
-			backends = append(backends, balancer.BackendConfig{
-				Name: at.name, Site: b.Site, Weight: b.Weight, Priority: b.Priority, MaxSessions: b.MaxSessions,
-				Key: identity(t), Data: t,
-			})
-			p.targets = append(p.targets, probeTarget(cfg, b, at))
-			errs = append(errs, t.Check(), p.targets[len(p.targets)-1].Validate())
-			if !b.Address.IP.IsValid() {
-				p.found = append(p.found, b.Name+"/"+at.address.String())
-			}
+	places, errs := locatePool(cfg, find)
+	for i := range places {
+		at := &places[i]
+		t := target(&at.backend, at.address)
+		backends = append(backends, balancer.BackendConfig{
+			Name: at.name, Site: at.backend.Site, Weight: at.backend.Weight, Priority: at.backend.Priority, MaxSessions: at.backend.MaxSessions,
+			Key: identity(t), Data: t,
+		})
+		p.targets = append(p.targets, probeTarget(cfg, at))
+		errs = append(errs, t.Check(), p.targets[len(p.targets)-1].Validate())
+		if at.host != "" {
+			p.found[at.backend.Name+"/"+at.address.String()] = at.found
 		}
 	}
 	p.policy = policy(cfg, backends)
@@ -108,31 +84,6 @@ func policy(cfg *config.Pool, backends []balancer.BackendConfig) balancer.Config
 	return c
 }
 
-// place is one address of a backend.
-type place struct {
-	name    string
-	address netip.AddrPort
-}
-
-func locate(ctx context.Context, b *config.Backend, resolve lookup) ([]place, error) {
-	if a, ok := b.Address.AddrPort(); ok {
-		return []place{{b.Name, a}}, nil
-	}
-	addrs, err := resolve(ctx, b.Address.Host)
-	if err != nil {
-		return nil, fmt.Errorf("address %s: %w", b.Address, err)
-	}
-	if len(addrs) == 1 {
-		return []place{{b.Name, netip.AddrPortFrom(addrs[0].Unmap(), b.Address.Port)}}, nil
-	}
-	places := make([]place, 0, len(addrs))
-	for _, a := range addrs {
-		a = a.Unmap()
-		places = append(places, place{b.Name + "/" + a.String(), netip.AddrPortFrom(a, b.Address.Port)})
-	}
-	return places, nil
-}
-
 func target(b *config.Backend, address netip.AddrPort) *proxy.Target {
 	t := &proxy.Target{Address: address, Source: b.Source, Interface: b.Interface, Mark: b.FWMark}
 	switch b.ProxyProtocol {
@@ -147,15 +98,14 @@ func target(b *config.Backend, address netip.AddrPort) *proxy.Target {
 // probeTarget is where a backend is checked: where its sessions go, unless
 // probe.address says another host or port. There the PROXY header of the
 // sessions is not expected.
-func probeTarget(cfg *config.Pool, b *config.Backend, p place) probes.Target {
+func probeTarget(cfg *config.Pool, p *place) probes.Target {
+	b := &p.backend
 	t := probes.Target{
 		Name: p.name, Address: p.address.String(), ProxyProtocol: string(b.ProxyProtocol),
 		HELO: cfg.Probe.HELO, STARTTLS: cfg.Probe.STARTTLS, MailFrom: cfg.Probe.MailFrom, RcptTo: cfg.Probe.RcptTo,
 		Timeout: cfg.Probe.Timeout, ConnectTimeout: cfg.Timeouts.Connect,
 		Source: b.Source, Interface: b.Interface, FWMark: b.FWMark,
-	}
-	if !b.Address.IP.IsValid() {
-		t.ServerName = b.Address.Host // of which p.address is one of the addresses
+		ServerName: p.host,
 	}
 	if other := cfg.Probe.Address; other.Port != 0 {
 		if other.Host == "" {

@@ -22,13 +22,13 @@ import (
 
 // daemon is the balancer with everything around it.
 type daemon struct {
-	log     *zap.Logger
-	level   zap.AtomicLevel // of log
-	resolve lookup
-	load    func() (*config.Config, error) // the configuration as it is now; nil: there is none to load
-	server  *proxy.Server
-	admin   *admin.Server
-	orders  chan order // to reload, by others than SIGHUP
+	log    *zap.Logger
+	level  zap.AtomicLevel // of log
+	names  *names
+	load   func() (*config.Config, error) // the configuration as it is now; nil: there is none to load
+	server *proxy.Server
+	admin  *admin.Server
+	orders chan order // to reload, by others than SIGHUP
 
 	certificate *certificate // of admin; nil: it speaks no TLS
 
@@ -50,7 +50,7 @@ func runDaemon(ctx context.Context, load func() (*config.Config, error), std str
 	sparePs(cfg.Workers)
 	log, level, flush := newLogger(cfg.Log, std.err)
 	defer flush()
-	d, err := newDaemon(ctx, cfg, log, systemLookup)
+	d, err := newDaemon(ctx, cfg, log, newNames(log))
 	if err != nil {
 		return err
 	}
@@ -70,13 +70,14 @@ func sparePs(workers int) {
 }
 
 // newDaemon builds everything and binds the listeners; nothing runs yet.
-func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, resolve lookup) (*daemon, error) {
-	d := &daemon{log: log, resolve: resolve, cfg: cfg, pools: map[string]*relays{}, orders: make(chan order)}
+func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *names) (*daemon, error) {
+	d := &daemon{log: log, names: names, cfg: cfg, pools: map[string]*relays{}, orders: make(chan order)}
 	d.warn(cfg)
-	plans, err := planPools(ctx, cfg, resolve)
+	plans, err := planPools(cfg, names.learn(ctx, cfg, nil))
 	if err != nil {
 		return nil, err
 	}
+	logFound(log, plans)
 	for name, p := range plans {
 		if d.pools[name], err = newRelays(p, d.news()); err != nil {
 			return nil, err
@@ -185,6 +186,7 @@ func (d *daemon) run(ctx context.Context) error {
 	hangups := make(chan struct{}, 1) // one that has not begun is as good as two
 	var reloader sync.WaitGroup
 	reloader.Go(func() { d.reloads(checking, hangups) })
+	reloader.Go(func() { d.names.watcher.Run(checking) })
 	defer func() {
 		stopChecks()
 		reloader.Wait()

@@ -14,16 +14,13 @@ func notYet(cfg *config.Config) []string {
 	say := func(key, what string) { texts = append(texts, key+": not in this version: "+what) }
 	for i := range cfg.Pools {
 		p, at := &cfg.Pools[i], fmt.Sprintf("pools[%d].", i)
-		if p.Discover.Kind != "" {
-			say(at+"discover", "backends are not looked up in DNS")
+		if p.Discovered.Transparent {
+			say(at+"discovered.transparent", "the relay sees this machine's address")
 		}
 		for j := range p.Backends {
 			b, key := &p.Backends[j], fmt.Sprintf("%sbackends[%d].", at, j)
 			if b.Transparent {
 				say(key+"transparent", "the relay sees this machine's address")
-			}
-			if !b.Address.IP.IsValid() && b.Address.Host != "" {
-				say(key+"address", fmt.Sprintf("%s is looked up at start and at each reload only", b.Address.Host))
 			}
 		}
 	}

@@ -138,23 +138,23 @@ func TestProbedPortHasADefault(t *testing.T) {
 // What is asked of a relay at its check is all that the file says.
 func TestConfiguredProbeReachesTheCheck(t *testing.T) {
 	pool := &config.Pool{Probe: config.Probe{STARTTLS: true, MailFrom: "<>", RcptTo: "a@b.example", HELO: "lb.example"}}
-	byName := &config.Backend{Address: config.Endpoint{Host: "mx.example", Port: 25}, ProxyProtocol: config.ProxyV2}
-	at := place{name: "relay-a", address: netip.MustParseAddrPort("192.0.2.1:25")}
+	backend := config.Backend{Address: config.Endpoint{Host: "mx.example", Port: 25}, ProxyProtocol: config.ProxyV2}
+	at := &place{backend: backend, name: "relay-a", address: netip.MustParseAddrPort("192.0.2.1:25"), host: "mx.example"}
 	want := probes.Target{
 		Name: "relay-a", Address: "192.0.2.1:25", ProxyProtocol: "v2", HELO: "lb.example", ServerName: "mx.example",
 		STARTTLS: true, MailFrom: "<>", RcptTo: "a@b.example",
 	}
-	if got := probeTarget(pool, byName, at); got != want {
+	if got := probeTarget(pool, at); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	pool.Probe.Address = config.Endpoint{Port: 2525}
 	want.Address, want.ProxyProtocol = "192.0.2.1:2525", ""
-	if got := probeTarget(pool, byName, at); got != want {
+	if got := probeTarget(pool, at); got != want {
 		t.Errorf("another port: got %+v, want %+v", got, want)
 	}
 	pool.Probe.Address = config.Endpoint{Host: "health.example", Port: 25}
 	want.Address, want.ServerName = "health.example:25", ""
-	if got := probeTarget(pool, byName, at); got != want {
+	if got := probeTarget(pool, at); got != want {
 		t.Errorf("another host: got %+v, want %+v", got, want)
 	}
 }

@@ -20,7 +20,7 @@ import (
 type relays struct {
 	name     string
 	balancer *balancer.Pool
-	found    []string // see plan
+	found    map[string]string // see plan
 
 	ids    atomic.Pointer[map[string]int] // of the backends, by name
 	checks atomic.Pointer[probes.Scheduler]

@@ -13,11 +13,11 @@ import (
 )
 
 // planPools makes a plan of each pool, by its name.
-func planPools(ctx context.Context, cfg *config.Config, resolve lookup) (map[string]*plan, error) {
+func planPools(cfg *config.Config, find finder) (map[string]*plan, error) {
 	plans := map[string]*plan{}
 	var errs []error
 	for i := range cfg.Pools {
-		p, err := planPool(ctx, &cfg.Pools[i], resolve)
+		p, err := planPool(&cfg.Pools[i], find)
 		errs = append(errs, err)
 		plans[cfg.Pools[i].Name] = p
 	}
@@ -43,6 +43,9 @@ func (d *daemon) reloads(ctx context.Context, hangups <-chan struct{}) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-d.names.changed:
+			d.follow(ctx)
+			continue
 		case <-hangups:
 		case asked = <-d.orders:
 		}
@@ -96,7 +99,8 @@ func (d *daemon) reload(ctx context.Context, by string) (done admin.Reloaded, er
 		return done, err
 	}
 	renewed, useCertificate, wrong := d.certificate.again()
-	plans, err := planPools(ctx, cfg, d.resolve)
+	defer func() { d.names.keep(d.cfg) }() // whichever it is then
+	plans, err := planPools(cfg, d.names.learn(ctx, cfg, d.cfg))
 	if err := errors.Join(err, wrong); err != nil {
 		return done, err
 	}
@@ -176,18 +180,9 @@ func describe(was, is *config.Config) []string {
 func foundChanges(was map[string]*relays, plans map[string]*plan) []string {
 	var texts []string
 	for name, p := range plans {
-		r := was[name]
-		if r == nil {
-			continue
-		}
-		for _, at := range p.found {
-			if !slices.Contains(r.found, at) {
-				texts = append(texts, "pools."+name+".backends: "+at+" is found now")
-			}
-		}
-		for _, at := range r.found {
-			if !slices.Contains(p.found, at) {
-				texts = append(texts, "pools."+name+".backends: "+at+" is found no more")
+		if r := was[name]; r != nil {
+			for _, text := range foundDifference(r.found, p.found) {
+				texts = append(texts, "pools."+name+".backends: "+text)
 			}
 		}
 	}

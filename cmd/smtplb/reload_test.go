@@ -2,18 +2,19 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
 	"smtplb/internal/config"
+	"smtplb/internal/resolve"
 )
 
 const reloadText = `
@@ -31,17 +32,18 @@ pools:
 // not run.
 type reloading struct {
 	*daemon
-	t     *testing.T
-	text  string
-	names map[string][]netip.Addr
-	lines *observer.ObservedLogs
+	t    *testing.T
+	text string
+
+	addresses map[string][]netip.Addr // by name
+	lines     *observer.ObservedLogs
 }
 
 func newReloading(t *testing.T) *reloading {
 	t.Helper()
 	level := zap.NewAtomicLevelAt(zapcore.InfoLevel)
 	core, lines := observer.New(level)
-	r := &reloading{t: t, text: reloadText, lines: lines, names: map[string][]netip.Addr{"relay.test": {netip.MustParseAddr("192.0.2.1")}}}
+	r := &reloading{t: t, text: reloadText, lines: lines, addresses: map[string][]netip.Addr{"relay.test": {netip.MustParseAddr("192.0.2.1")}}}
 	load := func() (*config.Config, error) {
 		cfg, err := config.Parse("smtplb.yaml", []byte(r.text), nil)
 		if err == nil {
@@ -54,12 +56,14 @@ func newReloading(t *testing.T) *reloading {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.daemon, err = newDaemon(t.Context(), cfg, zap.New(core), func(_ context.Context, host string) ([]netip.Addr, error) {
-		if all := r.names[host]; len(all) > 0 {
-			return all, nil
+	found := newNames(zap.New(core))
+	found.watcher.Lookup = func(_ context.Context, q resolve.Query) (resolve.Found, error) {
+		if all := r.addresses[q.Name]; len(all) > 0 {
+			return resolve.Found{TTL: time.Hour, Targets: []resolve.Target{{Host: q.Name, Port: q.Port, Weight: 1, Addresses: all}}}, nil
 		}
-		return nil, errors.New("no such name")
-	})
+		return resolve.Found{}, &resolve.Error{Fault: resolve.NXDomain, Text: "no such name"}
+	}
+	r.daemon, err = newDaemon(t.Context(), cfg, zap.New(core), found)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +108,7 @@ func TestReloadLooksNamesUpAgain(t *testing.T) {
 	if got := r.again(); len(got) != 0 {
 		t.Errorf("changes %q where there is none", got)
 	}
-	r.names["relay.test"] = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
+	r.addresses["relay.test"] = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
 	if got, want := r.again(), []string{"pools.out.backends: named/192.0.2.2:25 is found now"}; !slices.Equal(got, want) {
 		t.Errorf("changes %q, want %q", got, want)
 	}
@@ -112,12 +116,19 @@ func TestReloadLooksNamesUpAgain(t *testing.T) {
 	if ids := r.ids("out"); len(ids) != 3 || ids["named/192.0.2.1"] != 0 || ids["fixed"] != 1 || ids["named/192.0.2.2"] != 2 {
 		t.Errorf("backends %v", ids)
 	}
-	r.names = nil
-	if _, err := r.reloadFor(t.Context(), "SIGHUP"); err == nil || !strings.Contains(err.Error(), "backend named: address relay.test:25: no such name") {
+	r.addresses = nil
+	if got := r.again(); len(got) != 0 || len(r.ids("out")) != 3 {
+		t.Errorf("changes %q and backends %v where DNS fails", got, r.ids("out"))
+	}
+	r.replace("relay.test:25", "other.test:25")
+	if _, err := r.reloadFor(t.Context(), "SIGHUP"); err == nil || !strings.Contains(err.Error(), "backend named: address other.test:25: no such name") {
 		t.Errorf("error %v", err)
 	}
 	if n := len(r.ids("out")); n != 3 {
 		t.Errorf("%d backends after a reload that was refused, want 3", n)
+	}
+	if st := r.daemon.names.watcher.Status(); len(st) != 1 || st[0].Query.Name != "relay.test" {
+		t.Errorf("names that are looked up after a reload that was refused: %+v", st)
 	}
 }
 

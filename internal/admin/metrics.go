@@ -94,6 +94,7 @@ type collector struct {
 	pools    []family[poolStatus]
 	tiers    []family[tierStatus]
 	backends []family[backendStatus]
+	names    nameMetrics
 
 	build, ends, bytes, info, state, habit *prometheus.Desc
 }
@@ -106,6 +107,7 @@ func newCollector(state func() *status) *collector {
 		pools:    poolFamilies(pool),
 		tiers:    tierFamilies([]string{"pool", "tier"}),
 		backends: backendFamilies(backend),
+		names:    newNameMetrics(),
 		build: prometheus.NewDesc("smtplb_build_info", "Always 1, with the version that runs.",
 			[]string{"version", "goversion"}, nil),
 		ends: prometheus.NewDesc("smtplb_sessions_total", "Sessions that have ended, refused ones too, by why.",
@@ -195,6 +197,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	describe(ch, c.pools)
 	describe(ch, c.tiers)
 	describe(ch, c.backends)
+	c.names.describe(ch)
 	for _, d := range []*prometheus.Desc{c.build, c.ends, c.bytes, c.info, c.state, c.habit} {
 		ch <- d
 	}
@@ -216,6 +219,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- constant(c.bytes, prometheus.CounterValue, float64(st.Sessions.BytesUp), "up")
 	ch <- constant(c.bytes, prometheus.CounterValue, float64(st.Sessions.BytesDown), "down")
+	c.names.collect(ch, st.Names)
 	for i := range st.Pools {
 		p := &st.Pools[i]
 		put(ch, c.pools, p, p.Name)

@@ -20,6 +20,7 @@ type status struct {
 	Listeners []listenerStatus `json:"listeners"`
 	Sessions  sessionStatus    `json:"sessions"`
 	Pools     []poolStatus     `json:"pools"`
+	Names     []nameStatus     `json:"names"`
 }
 
 type listenerStatus struct {
@@ -91,7 +92,7 @@ func (s *Server) status() *status {
 	now := s.time()
 	st := &status{
 		Version: s.Version, StartedAt: s.began, Uptime: now.Sub(s.began).Seconds(),
-		Listeners: []listenerStatus{}, Pools: []poolStatus{}, Sessions: s.sessions(),
+		Listeners: []listenerStatus{}, Pools: []poolStatus{}, Sessions: s.sessions(), Names: s.nameStatus(now),
 	}
 	st.Ready, st.NotReady = s.ready()
 	if s.Listeners != nil {

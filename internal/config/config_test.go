@@ -90,6 +90,7 @@ func smallest(machine string) *config.Config {
 		}},
 		Admin: config.Admin{Address: netip.MustParseAddrPort("127.0.0.1:9925")},
 		Log:   config.Log{Level: config.LogInfo, Format: config.LogJSON},
+		DNS:   config.DNS{Timeout: 5 * time.Second},
 	}
 }
 
@@ -106,6 +107,7 @@ func TestFullFileWritesOutTheDefaults(t *testing.T) {
 	got := load(t, "testdata/full.yaml")
 	machine := machineName(t)
 	want := smallest(machine)
+	want.DNS.Servers = []config.NameServer{}
 	l := &want.Listeners[0]
 	l.Name = "smarthost"
 	l.Deny, l.AcceptProxy = []netip.Prefix{}, []netip.Prefix{}

@@ -54,7 +54,7 @@ func TestMistakesAboutDNS(t *testing.T) {
 		{"a port too many", discovering + "dns: {servers: [\"10.0.0.53:0\"]}\n", `f.yaml:5: dns.servers[0]: "10.0.0.53:0": must have a port of 1 to 65535`},
 		{"nobody", discovering + "dns: {servers: [\"0.0.0.0\"]}\n", `f.yaml:5: dns.servers[0]: "0.0.0.0": must be IP or IP:port`},
 		{"too many", discovering + "dns: {servers: [" + strings.TrimSuffix(strings.Repeat("10.0.0.53, ", 9), ", ") + "]}\n", "f.yaml:5: dns.servers: a list: must have at most 8 elements, has 9"},
-		{"no time", discovering + "dns: {timeout: 0s}\n", "f.yaml:5: dns.timeout: 0s: must be 100ms to 1m"},
+		{"no time", discovering + "dns: {timeout: 0s}\n", "f.yaml:5: dns.timeout: \"0s\": must be 100ms to 1m"},
 		{"a port with srv", strings.Replace(discovering, "mx:", "srv:", 1) + "    discovered: {port: 25}\n", "f.yaml:5: pools[0].discovered.port: 25: must be left out with srv"},
 		{"a port out of range", discovering + "    discovered: {port: 65536}\n", "f.yaml:5: pools[0].discovered.port: 65536: must be 0 to 65535"},
 		{"two ways out", discovering + "    discovered: {source: 10.0.0.9, transparent: true}\n", "f.yaml:5: pools[0].discovered.source: \"10.0.0.9\": excludes transparent"},

@@ -216,37 +216,68 @@ func unusable(a netip.Addr) string {
 }
 
 // share gives each address of a target its weight, 1 to maxWeight. A target's
-// weight is shared out among its addresses, and within a priority all are scaled
-// alike, where that is needed: where a share would not be a whole number, where a weight
-// is above maxWeight, or where one is 0, which has "a very small chance of being
-// selected" (RFC 2782), and so gets 1 where the largest gets maxWeight.
+// weight is shared out among its addresses. Where that makes whole numbers within
+// bounds, they are the weights; else all of a priority are scaled alike. One that is 0
+// beside others has "a very small chance of being selected" (RFC 2782): it gets 1 where the
+// largest gets maxWeight.
 func share(targets []Target) []int {
-	type of struct {
-		most  float64
-		scale bool
-	}
-	sums := map[int]of{}
-	parts := make([]float64, len(targets))
-	for i := range targets {
-		t := &targets[i]
-		if len(t.Addresses) == 0 {
-			continue // has no part in anything
-		}
-		parts[i] = float64(t.Weight) / float64(len(t.Addresses))
-		s := sums[t.Priority]
-		s.most = max(s.most, parts[i])
-		s.scale = s.scale || parts[i] != math.Trunc(parts[i]) || parts[i] > maxWeight || t.Weight == 0
-		sums[t.Priority] = s
-	}
 	weights := make([]int, len(targets))
+	byPriority := map[int][]int{} // indexes of those that have addresses
 	for i := range targets {
-		part := parts[i]
-		if s := sums[targets[i].Priority]; s.scale && s.most > 0 {
-			part = part / s.most * maxWeight
+		weights[i] = 1
+		if t := &targets[i]; len(t.Addresses) > 0 {
+			byPriority[t.Priority] = append(byPriority[t.Priority], i)
 		}
-		weights[i] = min(max(int(math.Round(part)), 1), maxWeight)
+	}
+	for _, group := range byPriority {
+		scale := exactly(targets, group)
+		for _, i := range group {
+			weights[i] = min(max(int(math.Round(part(&targets[i])*scale)), 1), maxWeight)
+		}
 	}
 	return weights
+}
+
+// part is what one address of a target has of its weight.
+func part(t *Target) float64 { return float64(t.Weight) / float64(len(t.Addresses)) }
+
+// exactly is what to multiply the parts of a group with: 1, or what makes the
+// smallest whole numbers of them, or, where those are too large or some part is
+// 0, what makes maxWeight of the largest.
+func exactly(targets []Target, group []int) float64 {
+	const mostMultiple = 1e6
+	most, whole, zero, multiple := 0.0, true, false, 1
+	for _, i := range group {
+		t := &targets[i]
+		p := part(t)
+		most = max(most, p)
+		whole = whole && p == math.Trunc(p)
+		zero = zero || t.Weight == 0
+		if multiple < mostMultiple {
+			multiple *= len(t.Addresses) / gcd(multiple, len(t.Addresses))
+		}
+	}
+	switch {
+	case most == 0 || whole && !zero && most <= maxWeight:
+		return 1
+	case zero || multiple >= mostMultiple:
+		return maxWeight / most
+	}
+	divisor := 0
+	for _, i := range group {
+		divisor = gcd(divisor, targets[i].Weight*multiple/len(targets[i].Addresses))
+	}
+	if scale := float64(multiple) / float64(divisor); most*scale <= maxWeight {
+		return scale
+	}
+	return maxWeight / most
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // maxWeight is the largest that a backend may have.

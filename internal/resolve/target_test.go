@@ -22,10 +22,13 @@ func TestWeightsOfSRV(t *testing.T) {
 		{"all of them 0", []Target{{Addresses: one}, {Addresses: one}}, []int{1, 1}},
 		{"one of them 0: a very small chance", []Target{{Weight: 10, Addresses: one}, {Addresses: one}, {Weight: 5, Addresses: one}}, []int{1000, 1, 500}},
 		{"above 1000", []Target{{Weight: 60000, Addresses: one}, {Weight: 30000, Addresses: one}, {Weight: 1, Addresses: one}}, []int{1000, 500, 1}},
-		{"the largest there are", []Target{{Weight: 65535, Addresses: one}, {Weight: 65535, Addresses: one}}, []int{1000, 1000}},
+		{"the largest there are", []Target{{Weight: 65535, Addresses: one}, {Weight: 65535, Addresses: one}}, []int{1, 1}},
 		{"shared out among addresses", []Target{{Weight: 4, Addresses: two}, {Weight: 2, Addresses: one}}, []int{2, 2}},
-		{"not in whole numbers", []Target{{Weight: 1, Addresses: two}, {Weight: 1, Addresses: one}}, []int{500, 1000}},
-		{"each priority alone", []Target{{Weight: 2000, Addresses: one}, {Priority: 1, Weight: 3, Addresses: one}}, []int{1000, 3}},
+		{"not in whole numbers", []Target{{Weight: 1, Addresses: two}, {Weight: 1, Addresses: one}}, []int{1, 2}},
+		{"alone in its priority", []Target{{Weight: 1, Addresses: two}}, []int{1}},
+		{"above 1000, with a common divisor", []Target{{Weight: 60000, Addresses: one}, {Weight: 30000, Addresses: one}}, []int{2, 1}},
+		{"all that is left is 0 beside another priority", []Target{{Weight: 5, Addresses: one}, {Priority: 1, Addresses: one}}, []int{5, 1}},
+		{"each priority alone", []Target{{Weight: 2000, Addresses: one}, {Weight: 3, Addresses: one}, {Priority: 1, Weight: 3, Addresses: one}}, []int{1000, 2, 3}},
 		{"without addresses", []Target{{Weight: 60000}, {Weight: 3, Addresses: one}}, []int{1, 3}},
 	} {
 		if got := share(tt.targets); !slices.Equal(got, tt.want) {

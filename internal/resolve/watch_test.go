@@ -109,6 +109,12 @@ func (s *script) places() string {
 
 var relayTest = Query{Address, "relay.test", 25}
 
+// pass lets time go by in a bubble, and what is due then be done.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 func fault(f Fault) error { return &Error{Fault: f, Text: f.String()} }
 
 // run has the watcher run until the test's bubble ends.
@@ -125,8 +131,7 @@ func TestNamesFollowTheirTTL(t *testing.T) {
 		s.set(100*time.Second, nil, "192.0.2.1")
 		s.Set(relayTest)
 		s.run(t)
-		time.Sleep(300 * time.Second)
-		synctest.Wait()
+		pass(300 * time.Second)
 		if got, want := s.times(), "[0s 1m45s 3m30s]"; got != want { // half of the jitter of 10 %
 			t.Errorf("asked at %s, want %s", got, want)
 		}
@@ -134,14 +139,12 @@ func TestNamesFollowTheirTTL(t *testing.T) {
 			t.Errorf("%d changes, known: %s", s.changes, s.places())
 		}
 		s.set(MinTTL, nil, "192.0.2.2", "192.0.2.1")
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
+		pass(20 * time.Second)
 		if s.changes != 2 || s.places() != "192.0.2.1 192.0.2.2" {
 			t.Errorf("%d changes, known: %s", s.changes, s.places())
 		}
 		s.set(MinTTL, nil, "192.0.2.1", "192.0.2.2")
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
+		pass(20 * time.Second)
 		if s.changes != 2 {
 			t.Error("another order is taken for a change")
 		}
@@ -162,8 +165,7 @@ func TestTheLastGoodAnswerIsKept(t *testing.T) {
 				s.run(t)
 				synctest.Wait()
 				s.set(0, fault(f))
-				time.Sleep(24 * time.Hour)
-				synctest.Wait()
+				pass(24 * time.Hour)
 				if s.changes != 1 || s.places() != "192.0.2.1 192.0.2.2" {
 					t.Errorf("%d changes, known: %s", s.changes, s.places())
 				}
@@ -175,8 +177,7 @@ func TestTheLastGoodAnswerIsKept(t *testing.T) {
 					t.Errorf("status %+v", st)
 				}
 				s.set(MinTTL, nil, "192.0.2.3")
-				time.Sleep(2 * MaxRetry)
-				synctest.Wait()
+				pass(2 * MaxRetry)
 				if s.changes != 2 || s.places() != "192.0.2.3" {
 					t.Errorf("%d changes, known: %s", s.changes, s.places())
 				}
@@ -206,8 +207,7 @@ func TestFailuresAreRetriedEverMoreSlowly(t *testing.T) {
 			s.set(0, tt.err)
 			s.Set(relayTest)
 			s.run(t)
-			time.Sleep(5 * time.Minute)
-			synctest.Wait()
+			pass(5 * time.Minute)
 			if got := s.times(); got != tt.want {
 				t.Errorf("%v: asked at\n %s, want\n %s", tt.err, got, tt.want)
 			}
@@ -228,7 +228,7 @@ func TestRefreshAsksNow(t *testing.T) {
 			t.Errorf("known: %s", s.places())
 		}
 		s.run(t)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		s.set(time.Hour, nil, "192.0.2.2")
 		other := Query{Address, "other.test", 25}
 		s.Refresh(t.Context(), relayTest, other)
@@ -277,8 +277,7 @@ func TestASlowNameHoldsUpNoOther(t *testing.T) {
 		}
 		s.Set(relayTest, Query{Address, "slow.test", 25})
 		s.run(t)
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
+		pass(10 * time.Minute)
 		if n := strings.Count(s.times(), " "); n < 100 {
 			t.Errorf("the other one was asked for %d times", n)
 		}
@@ -303,16 +302,14 @@ func TestWhatIsLeftOutIsTold(t *testing.T) {
 		s.set(MinTTL, nil, "192.0.2.25", "192.0.2.1", "0.0.0.0", "224.0.0.1")
 		s.Set(relayTest)
 		s.run(t)
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		pass(time.Minute)
 		want := "relay.test:25: [relay.test at 0.0.0.0:25 is left out: it is no machine's address " +
 			"relay.test at 192.0.2.25:25 is left out: it is our own listener relay.test at 224.0.0.1:25 is left out: it is the address of many]"
 		if got := s.tells(); got != want || s.places() != "192.0.2.1" {
 			t.Errorf("told\n %s, want\n %s; known: %s", got, want, s.places())
 		}
 		s.set(MinTTL, nil, "192.0.2.25")
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		pass(time.Minute)
 		if s.places() != "192.0.2.1" || s.changes != 1 || s.Status()[0].Failures[Invalid] == 0 {
 			t.Errorf("known: %s, %d changes, status %+v", s.places(), s.changes, s.Status()[0])
 		}
