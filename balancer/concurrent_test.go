@@ -171,3 +171,28 @@ func TestChangesAreToldInOrderAndOneAtATime(t *testing.T) {
 		t.Error("nothing was told")
 	}
 }
+
+// Sessions begin while the pool is given other configurations: the race detector watches, and each lease names a
+// backend of one of them.
+func TestSessionsBeginWhileThePoolChanges(t *testing.T) {
+	cfg := Config{Name: "outbound", Backends: []BackendConfig{{Name: "a", Key: "1", Weight: 1}, {Name: "b", Key: "2", Weight: 1}}}
+	p := mustNew(t, cfg)
+	together(func(loop int) {
+		for n := range 200 {
+			if loop == 0 {
+				next := Config{Name: "outbound", Backends: []BackendConfig{{Name: []string{"a", "c"}[n%2], Key: "1", Weight: 1}, cfg.Backends[1]}}
+				mustReconfigure(t, p, start, next)
+				continue
+			}
+			lease, err := p.Acquire(start, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if name := lease.Backend().Name(); name != "a" && name != "b" && name != "c" {
+				t.Errorf("a lease of %q", name)
+			}
+			lease.Release(start)
+		}
+	})
+}

@@ -127,9 +127,11 @@ func (p *Pool) Acquire(now time.Time, tried []int) (Lease, error) {
 	p.lock()
 	p.advance(now)
 	s, m, err := p.pick(now, tried)
-	p.unlock()
 	if err != nil {
+		p.unlock()
 		return Lease{}, err
 	}
-	return Lease{p, s, s.id, m}, nil
+	id := s.id // before another configuration gives it another one
+	p.unlock()
+	return Lease{p, s, id, m}, nil
 }
