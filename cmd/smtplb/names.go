@@ -18,9 +18,12 @@ import (
 	"smtplb/internal/resolve"
 )
 
-// learnTime is how long a start and a reload wait for names. Those that have no
-// answer by then are looked up all the same, beside what else goes on.
-const learnTime = 10 * time.Second
+// How long names are waited for: at a start, where those that have no answer by then are
+// looked up beside what else goes on, and at a reload, where a new one must be found.
+const (
+	startTime  = 5 * time.Second
+	reloadTime = 10 * time.Second
+)
 
 // names are those that relays are found under, and what was found.
 type names struct {
@@ -88,7 +91,11 @@ type finder func(resolve.Query) ([]resolve.Record, error)
 // that says that there is no such service is a mistake at any time.
 func (n *names) learn(ctx context.Context, cfg, before *config.Config) finder {
 	n.use(cfg)
-	ctx, cancel := context.WithTimeout(ctx, learnTime)
+	patience := startTime
+	if before != nil {
+		patience = reloadTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	n.watcher.Refresh(ctx, queries(cfg)...)
 	excused := func(q resolve.Query, err error) bool { return resolve.FaultOf(err) != resolve.NoService }
