@@ -93,6 +93,7 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *
 	if err := d.listen(cfg); err != nil {
 		return nil, err
 	}
+	names.fails = d.admin.NameFails
 	for i, a := range d.server.Addresses() {
 		l := &cfg.Listeners[i]
 		log.Info("listening", zap.String("listener", l.Name), zap.Stringer("address", a),

@@ -31,6 +31,10 @@ type names struct {
 	watcher  *resolve.Watcher
 	changed  chan struct{} // holds one: records have become others
 	own      atomic.Pointer[[]netip.AddrPort]
+
+	// fails is told of names that fail, and with nil that they do not; nil: nobody
+	// is told. Not to be changed once names are looked up by Run.
+	fails func(name string, err error)
 }
 
 // newNames makes them with none. What people should know goes to the log.
@@ -44,7 +48,12 @@ func newNames(log *zap.Logger) *names {
 			default: // one that has not been seen is as good as two
 			}
 		},
-		Tell: func(news resolve.News) { logNews(log, news) },
+		Tell: func(news resolve.News) {
+			logNews(log, news)
+			if n.fails != nil && len(news.Notes) == 0 {
+				n.fails(news.Query.String(), news.Err)
+			}
+		},
 	}
 	return n
 }
@@ -192,6 +201,7 @@ func (d *daemon) follow(ctx context.Context) {
 	}
 	d.show(d.cfg, plans)
 	d.log.Info("names changed", zap.Strings("changes", changes))
+	d.admin.NamesChanged(changes)
 }
 
 // logFound says at a start what was found.

@@ -21,6 +21,7 @@ const (
 	kindTier    = "tier"    // new sessions go to another tier
 	kindReload  = "reload"  // the configuration was read again
 	kindVerb    = "verb"    // a person took a backend out or brought it back
+	kindDNS     = "dns"     // names that relays are found under stand for others, fail, or are well again
 )
 
 // event is something that happened. openapi.yaml says what each field means.

@@ -38,6 +38,21 @@ func (s *Server) nameStatus(now time.Time) []nameStatus {
 	return all
 }
 
+// NamesChanged takes in that relays were found, or are found no more.
+func (s *Server) NamesChanged(changes []string) {
+	s.events.add(event{Time: s.time(), Kind: kindDNS, To: "changed", Text: "DNS: " + some(changes)})
+}
+
+// NameFails takes in that a name cannot be looked up from now on, or, without an
+// error, that it can again.
+func (s *Server) NameFails(name string, err error) {
+	v := event{Time: s.time(), Kind: kindDNS, To: "found", Text: "DNS: " + name + " is found again"}
+	if err != nil {
+		v.To, v.Reason, v.Text = "failing", err.Error(), "DNS: "+name+" is not found, what was found before is used: "+err.Error()
+	}
+	s.events.add(v)
+}
+
 // nameMetrics are the metrics of names. Their labels are bounded by the configuration.
 type nameMetrics struct {
 	names    []family[nameStatus]

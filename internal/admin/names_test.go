@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -36,6 +37,21 @@ func TestNamesAreShown(t *testing.T) {
 	} {
 		if !strings.Contains(text, want+"\n") && !strings.Contains(text, want+".0\n") {
 			t.Errorf("%s is not in the metrics", want)
+		}
+	}
+}
+
+func TestNamesAreEvents(t *testing.T) {
+	r := newRig(t)
+	r.NamesChanged([]string{"pools.out.backends: relay-a/10.0.0.1:25 is found now"})
+	r.NameFails("mx:relays.example.com", errors.New("no answer"))
+	r.NameFails("mx:relays.example.com", nil)
+	text := r.ask(t, "GET", "/api/v1/events").Body.String()
+	for _, want := range []string{
+		"DNS: pools.out.backends: relay-a/10.0.0.1:25 is found now", `"failing"`, "no answer", "DNS: mx:relays.example.com is found again", `"dns"`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not among the events: %s", want, text)
 		}
 	}
 }
