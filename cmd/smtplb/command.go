@@ -10,16 +10,22 @@ import (
 	versions "smtplb/internal/version"
 )
 
-// run executes one command line and returns the exit status: 0, or 1 after an
-// error, which has been printed.
+// run executes one command line and returns the exit status. An error has been
+// printed.
 func run(ctx context.Context, args []string, std streams, environ []string) int {
 	root := newRoot(std, environ)
 	root.SetArgs(args)
-	if err := root.ExecuteContext(ctx); err != nil {
-		_, _ = fmt.Fprintln(std.err, "smtplb:", err)
-		return 1
+	began := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { began = true }
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
 	}
-	return 0
+	_, _ = fmt.Fprintln(std.err, "smtplb:", err)
+	if isUsage(err, began) {
+		_, _ = fmt.Fprintln(std.err, hint(cmd))
+	}
+	return exitStatus(err, began)
 }
 
 func newRoot(std streams, environ []string) *cobra.Command {
@@ -28,14 +34,20 @@ func newRoot(std streams, environ []string) *cobra.Command {
 		Short: "A TCP load balancer for SMTP: one address for Exchange, several relays behind it",
 		Long: "smtplb takes SMTP connections on one address to the relays behind it. It reads a relay's\n" +
 			"greeting before the client does, and asks the next relay when one refuses, greets badly or\n" +
-			"stays silent, so that no client sees the fault of a single relay.",
+			"stays silent, so that no client sees the fault of a single relay.\n\n" +
+			"Exit status: 0 ok, 1 an error, 2 a wrong command line; status has one more.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
-	root.AddCommand(newRunCommand(std, environ), newCheckCommand(std, environ), newDemoCommand(std), newProbeCommand(std), newVersionCommand(std))
+	root.AddCommand(newRunCommand(std, environ), newCheckCommand(std, environ), newDemoCommand(std), newProbeCommand(std),
+		newStatusCommand(std, environ), newSessionsCommand(std, environ), newReloadCommand(std, environ),
+		newVersionCommand(std), newManCommand(std))
+	for _, v := range verbs() {
+		root.AddCommand(newOrderCommand(std, environ, v))
+	}
 	return root
 }
 

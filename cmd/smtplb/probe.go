@@ -38,7 +38,7 @@ balancer if it is given the same settings: the flags are named like the keys of 
 pool's probe. --mail-from and --rcpt-to ask whether the relay would take such a message and take the
 question back; none is ever sent.
 
-Exit status: 0 ok, 1 anything else, wrong flags too.`
+Exit status: 0 ok, 1 anything else, 2 wrong flags.`
 
 // probeFlags is a check as the command line asks for it.
 type probeFlags struct {
@@ -59,7 +59,7 @@ func newProbeCommand(std streams) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, err := f.resolve(args[0])
 			if err != nil {
-				return err
+				return usageError{err}
 			}
 			result := check(config.ProbeType(f.kind))(cmd.Context(), target)
 			write := writeProbe

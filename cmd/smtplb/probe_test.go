@@ -109,8 +109,8 @@ func TestProbeNamesEveryWrongFlag(t *testing.T) {
 		{[]string{""}, []string{`address "": want IP:port or name:port`}},
 	} {
 		status, out, errs := probing(t, test.args...)
-		if status != 1 || out != "" {
-			t.Errorf("%q: status %d, output %q, want 1 and none", test.args, status, out)
+		if status != exitUsage || out != "" {
+			t.Errorf("%q: status %d, output %q, want 2 and none", test.args, status, out)
 		}
 		for _, want := range test.want {
 			if !strings.Contains(errs, want) {

@@ -12,10 +12,10 @@ const (
 	mostNear    = 3
 )
 
-// near returns the known names that a wrong one may have been meant for, the
+// Near returns the known names that a wrong one may have been meant for, the
 // nearest first, at most three: those that hold it or that it holds, and those
 // of which at most one letter in three is another.
-func near(name string, known []string) []string {
+func Near(name string, known []string) []string {
 	if name == "" || len(name) > longestName {
 		return nil
 	}

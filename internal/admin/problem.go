@@ -30,6 +30,7 @@ func writeJSON(w http.ResponseWriter, status int, kind string, v any) {
 	w.Header().Set("Content-Type", kind)
 	w.WriteHeader(status)
 	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false) // for people, too: "weight: 1 -> 2"; no browser takes it for a page
 	enc.SetIndent("", "  ")
 	_ = enc.Encode(v)
 }

@@ -135,7 +135,7 @@ func parameters(raw string, known ...string) (values map[string]string, wrong []
 		switch {
 		case !slices.Contains(known, name):
 			text := "there is no parameter " + quote(name)
-			if meant := near(name, known); len(meant) > 0 {
+			if meant := Near(name, known); len(meant) > 0 {
 				text += ", perhaps " + meant[0] + " is meant"
 			}
 			wrong = append(wrong, text+": "+strings.Join(known, ", ")+" are known")

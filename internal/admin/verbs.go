@@ -34,7 +34,7 @@ func (s *Server) serveVerb(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		verbs := []string{"drain", "enable", "disable"}
 		(&problem{
-			Status: http.StatusBadRequest, Near: near(r.PathValue("verb"), verbs),
+			Status: http.StatusBadRequest, Near: Near(r.PathValue("verb"), verbs),
 			Detail: fmt.Sprintf("%s is nothing that can be done with a backend: drain, enable and disable are", quote(r.PathValue("verb"))),
 		}).write(w)
 		return
@@ -69,7 +69,7 @@ func (s *Server) find(now time.Time, poolName, name string) (pool Pool, b balanc
 			names = append(names, p.Balancer.Name())
 		}
 		return Pool{}, b, &problem{
-			Status: http.StatusNotFound, Near: near(poolName, names), Detail: "there is no pool " + quote(poolName),
+			Status: http.StatusNotFound, Near: Near(poolName, names), Detail: "there is no pool " + quote(poolName),
 		}
 	}
 	var names []string
@@ -80,7 +80,7 @@ func (s *Server) find(now time.Time, poolName, name string) (pool Pool, b balanc
 		names = append(names, b.Name)
 	}
 	missing = &problem{
-		Status: http.StatusNotFound, Near: near(name, names),
+		Status: http.StatusNotFound, Near: Near(name, names),
 		Detail: fmt.Sprintf("pool %s has no backend %s", poolName, quote(name)),
 	}
 	for i := range pools {
