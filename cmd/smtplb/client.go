@@ -143,8 +143,8 @@ func (c *client) unreached(err error) error {
 		return fmt.Errorf("%s: the name %s is not known: %s", c.named, unknownHost.Name, unknownHost.Err)
 	case strings.Contains(text, "HTTP response to HTTPS client"):
 		return fmt.Errorf("%s answers without TLS: give --address http://%s, and neither --ca nor --insecure", c.named, strings.TrimPrefix(c.base, "https://"))
-	case strings.Contains(text, "malformed HTTP"), strings.Contains(text, "first record does not look like a TLS handshake"),
-		errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+	case strings.Contains(text, "malformed HTTP"), strings.Contains(text, "readLoopPeekFail"), // it spoke before it was asked
+		strings.Contains(text, "first record does not look like a TLS handshake"), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return c.stranger("it does not speak HTTP")
 	case errors.As(err, &name):
 		return fmt.Errorf("%s: %w: give the address by a name of its certificate, or --config", c.named, name)

@@ -156,9 +156,9 @@ func (o *ordering) until(ctx context.Context, c *client, m *member) error {
 		if err != nil {
 			return err
 		}
-		now, err := pick(m.String(), v.members())
+		now, there := v.find(m)
 		switch {
-		case err != nil:
+		case !there:
 			return fmt.Errorf("%s is gone: a reload took it out", m)
 		case now.State != "draining" && now.State != "disabled":
 			return fmt.Errorf("%s is %s: somebody has enabled it, or smtplb was started anew", m, now.State)
@@ -166,7 +166,7 @@ func (o *ordering) until(ctx context.Context, c *client, m *member) error {
 			if !o.json {
 				_, err = fmt.Fprintf(o.std.out, "%s: no session is left\n", m)
 			}
-			return err
+			return err // of writing
 		case now.Sessions != said && !o.json:
 			_, _ = fmt.Fprintf(o.std.err, "%s: waiting for %s\n", m, count(now.Sessions))
 		}

@@ -97,6 +97,16 @@ func (v *statusView) members() []member {
 	return all
 }
 
+// find is what a backend is now.
+func (v *statusView) find(m *member) (now member, there bool) {
+	all := v.members()
+	at := slices.IndexFunc(all, func(o member) bool { return o.pool == m.pool && o.Name == m.Name })
+	if at < 0 {
+		return member{}, false
+	}
+	return all[at], true
+}
+
 // pick finds the backend that a name means, alone or as pool/name.
 func pick(name string, all []member) (member, error) {
 	var found []member
