@@ -15,7 +15,7 @@ FUZZTIME ?= 10000x
 # smtp-source and smtp-sink live where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help run build test deps lint bench compare fuzz clean
+.PHONY: help run build man test deps lint bench compare fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ run: build ## build, then start the demo: three relays behind 127.0.0.1:2525
 
 build: ## build bin/smtplb and bin/smtpbench, static binaries
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/smtplb ./cmd/smtpbench
+
+man: build ## the manual pages, in bin/man
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) bin/smtplb man bin/man/man8
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) bin/smtpbench man bin/man/man1
 
 test: deps ## every test, with the race detector; the black-box ones too
 	$(GO) test -race -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...

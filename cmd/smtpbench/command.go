@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"smtplb/cmd/internal/manual"
 	versions "smtplb/internal/version"
 )
 
@@ -69,7 +70,8 @@ func newRoot(std streams) *cobra.Command {
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
-	root.AddCommand(newSourceCommand(std), newSinkCommand(std), newCompareCommand(std), newSimCommand(std), newIocopyCommand(), newFloorCommand(), newVersionCommand(std))
+	root.AddCommand(newSourceCommand(std), newSinkCommand(std), newCompareCommand(std), newSimCommand(std), newIocopyCommand(), newFloorCommand(), newVersionCommand(std),
+		manual.Command("1", version))
 	return root
 }
 

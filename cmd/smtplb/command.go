@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"smtplb/cmd/internal/manual"
 	"smtplb/internal/config"
 	versions "smtplb/internal/version"
 )
@@ -44,7 +45,7 @@ func newRoot(std streams, environ []string) *cobra.Command {
 	root.SetErr(std.err)
 	root.AddCommand(newRunCommand(std, environ), newCheckCommand(std, environ), newDemoCommand(std), newProbeCommand(std),
 		newStatusCommand(std, environ), newSessionsCommand(std, environ), newReloadCommand(std, environ),
-		newVersionCommand(std), newManCommand(std))
+		newVersionCommand(std), manual.Command("8", version))
 	for _, v := range verbs() {
 		root.AddCommand(newOrderCommand(std, environ, v))
 	}
