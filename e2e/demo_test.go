@@ -61,7 +61,7 @@ func TestDemoDoesWhatItSays(t *testing.T) {
 	}
 	see("swaks --server 127.0.0.1:2525")
 	if n := strings.Count(strings.TrimSpace(seen.String()), "\n") + 1; n > 6 {
-		t.Errorf("%d lines of help, want five and no more than six", n)
+		t.Errorf("%d lines of help, want five and no more than six:\n%s", n, seen.String())
 	}
 
 	swaks(t, "hello from swaks")
@@ -72,6 +72,8 @@ func TestDemoDoesWhatItSays(t *testing.T) {
 		t.Errorf("the README's lines for bash: %v\n%s", err, out)
 	}
 	see(`"hello from a shell"`)
+	want(t, "status at the default address", command(t, "status"), 0, "relay-a", "relay-c")
+	want(t, "reload without a file", command(t, "reload"), 1, "there is no configuration file to reload")
 	enter("stop relay-a", "relay-a is stopped")
 	for n := range 10 {
 		subject := fmt.Sprintf("without relay-a, %d", n)

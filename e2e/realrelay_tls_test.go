@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net"
 	"regexp"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ in_flow_delay = 0s
 	r.mustBearChecks(t, 10, ", starttls: true, mail_from: probe@client.test, rcpt_to: postmaster@relay.test")
 }
 
-// certificate makes one that is signed by itself, and returns its file and that
+// certificate makes one for host and 127.0.0.1 that is signed by itself, and returns its file and that
 // of its key.
 func certificate(t *testing.T, host string) (cert, key string) {
 	t.Helper()
@@ -39,7 +40,7 @@ func certificate(t *testing.T, host string) (cert, key string) {
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(90 * 24 * time.Hour),
 	}
 	public, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
