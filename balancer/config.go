@@ -20,7 +20,7 @@ const (
 
 // Config describes a pool. New copies what it needs: the caller may reuse it.
 type Config struct {
-	Name     string // for people and metrics; required
+	Name     string          // for people and metrics; required
 	Backends []BackendConfig // none yet: Acquire returns ErrDown, until Reconfigure adds some
 
 	Rise int // good checks in a row that bring a backend up; 0: 2

@@ -21,7 +21,7 @@ import (
 // How long names are waited for: at a start, where those that have no answer by then are
 // looked up beside what else goes on, and at a reload, where a new one must be found.
 const (
-	startTime  = 5 * time.Second
+	startTime  = 7 * time.Second // more than one silent server takes
 	reloadTime = 10 * time.Second
 )
 
@@ -107,10 +107,13 @@ func (n *names) learn(ctx context.Context, cfg, before *config.Config) finder {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	n.watcher.Refresh(ctx, queries(cfg)...)
-	excused := func(q resolve.Query, err error) bool { return resolve.FaultOf(err) != resolve.NoService }
+	excused := func(_ resolve.Query, err error) bool { return resolve.FaultOf(err) != resolve.NoService }
 	if before != nil {
-		known := queries(before)
-		excused = func(q resolve.Query, _ error) bool { return slices.Contains(known, q) }
+		known := map[resolve.Query]bool{}
+		for _, q := range queries(before) {
+			known[q] = true
+		}
+		excused = func(q resolve.Query, _ error) bool { return known[q] }
 	}
 	return func(q resolve.Query) ([]resolve.Record, error) {
 		records, err := n.watcher.Records(q)

@@ -127,7 +127,7 @@ func TestReloadLooksNamesUpAgain(t *testing.T) {
 	if n := len(r.ids("out")); n != 3 {
 		t.Errorf("%d backends after a reload that was refused, want 3", n)
 	}
-	if st := r.daemon.names.watcher.Status(); len(st) != 1 || st[0].Query.Name != "relay.test" {
+	if st := r.names.watcher.Status(); len(st) != 1 || st[0].Query.Name != "relay.test" {
 		t.Errorf("names that are looked up after a reload that was refused: %+v", st)
 	}
 }

@@ -38,6 +38,7 @@ func TestMetricsFollowPrometheusRules(t *testing.T) {
 	}
 	allowed := map[string]bool{
 		"pool": true, "backend": true, "tier": true, "site": true, "state": true, "outcome": true, "end": true, "direction": true,
+		"name": true, "fault": true, // of what DNS is asked: as many as the configuration has
 	}
 	families, err := registry.Gather()
 	if err != nil {

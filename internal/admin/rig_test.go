@@ -54,6 +54,9 @@ func newRig(t *testing.T) *rig {
 				{Balancer: r.bulk, Since: start.Add(-time.Minute)},
 			}
 		},
+		Names: func() []Name {
+			return []Name{{Name: "farm.example.com:25", Relays: 2, Answered: start, Failures: map[string]uint64{"timeout": 0}}}
+		},
 		OnError: func(err error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

@@ -74,7 +74,8 @@ type Backend struct {
 	ProxyProtocol ProxyProtocol `koanf:"proxy_protocol"`
 
 	// Source is the local address to connect from, so that a relay behind the
-	// second ISP is reached through it. Default "": as the kernel chooses.
+	// second ISP is reached through it. Of a name, addresses of the other family
+	// are left out. Default "": as the kernel chooses.
 	Source netip.Addr `koanf:"source"`
 
 	// Interface is the network interface to connect through. Default "": as

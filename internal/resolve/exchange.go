@@ -19,6 +19,9 @@ const (
 
 	// rounds is how often each server is asked that does not answer.
 	rounds = 2
+
+	// silentFor is how long a server that did not answer is asked after the others.
+	silentFor = 30 * time.Second
 )
 
 // asked is one server to ask, and for how long.
@@ -39,10 +42,14 @@ func (r *Resolver) exchange(ctx context.Context, set *settings, name string, qty
 	var last error
 	for range rounds {
 		silent := false
-		for _, server := range set.servers {
+		for _, server := range r.inOrder(set.servers) {
 			in, err := asked{server, set.timeout}.question(ctx, name, qtype)
 			if err == nil {
+				r.heard(server, true)
 				return in, nil
+			}
+			if ctx.Err() == nil {
+				r.heard(server, FaultOf(err) != Timeout)
 			}
 			last = err
 			silent = silent || FaultOf(err) == Timeout
@@ -55,6 +62,33 @@ func (r *Resolver) exchange(ctx context.Context, set *settings, name string, qty
 		}
 	}
 	return nil, last
+}
+
+// inOrder are the servers as they are configured, but for those that were silent
+// lately: they come last.
+func (r *Resolver) inOrder(servers []netip.AddrPort) []netip.AddrPort {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var good, silent []netip.AddrPort
+	for _, s := range servers {
+		if time.Now().Before(r.silent[s]) {
+			silent = append(silent, s)
+		} else {
+			good = append(good, s)
+		}
+	}
+	return append(good, silent...)
+}
+
+// heard notes whether a server has said anything.
+func (r *Resolver) heard(server netip.AddrPort, anything bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if anything {
+		delete(r.silent, server)
+		return
+	}
+	r.silent[server] = time.Now().Add(silentFor)
 }
 
 // question asks the one server. An error is an *Error.
@@ -100,7 +134,7 @@ func silence(name string, qtype uint16, err error) *Error {
 	return &Error{Fault: fault, Text: fmt.Sprintf("%s %s: %v", name, dns.TypeToString[qtype], err)}
 }
 
-var errNoAnswer = errors.New("what came is no answer to the question") //nolint:gochecknoglobals // a sentinel error
+var errNoAnswer = errors.New("what came is no answer to the question")
 
 // dial connects until ctx ends or the timeout is over. The kernel chooses the port, at
 // random.

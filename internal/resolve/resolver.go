@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,9 @@ type Resolver struct {
 	port  uint16                   // of the servers in conf
 	given atomic.Pointer[settings] // what Use said; its servers may be none
 	slots chan struct{}            // of the questions under way
+
+	mu     sync.Mutex                   // guards silent
+	silent map[netip.AddrPort]time.Time // servers that did not answer, and until when they come last
 }
 
 // settings are whom to ask, and how.
@@ -47,7 +51,7 @@ func newResolver(hosts, conf string, port uint16) *Resolver {
 		hosts: &file[map[string][]netip.Addr]{path: hosts, parse: parseHosts},
 		conf:  &file[*dns.ClientConfig]{path: conf, parse: parseResolvConf},
 		port:  port,
-		slots: make(chan struct{}, atOnce),
+		slots: make(chan struct{}, atOnce), silent: map[netip.AddrPort]time.Time{},
 	}
 	r.Use(nil, 0)
 	return r
@@ -57,6 +61,11 @@ func newResolver(hosts, conf string, port uint16) *Resolver {
 // /etc/resolv.conf, 0: DefaultTimeout. Servers that are named here know no search
 // domains: names are then complete.
 func (r *Resolver) Use(servers []netip.AddrPort, timeout time.Duration) {
+	r.mu.Lock()
+	for s := range r.silent {
+		delete(r.silent, s) // nobody is judged by what was
+	}
+	r.mu.Unlock()
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
@@ -144,7 +153,7 @@ func (r *Resolver) locate(ctx context.Context, set *settings, t *Target, names [
 		both.Go(func() { v4, ttl4, t.Missing4 = r.addresses(ctx, set, name, dns.TypeA) })
 		both.Go(func() { v6, ttl6, t.Missing6 = r.addresses(ctx, set, name, dns.TypeAAAA) })
 		both.Wait()
-		t.Addresses = append(v4, v6...)
+		t.Addresses = slices.Concat(v4, v6)
 		if len(t.Addresses) > 0 {
 			t.forgiveEmpty()
 			return least(ttl4, ttl6)

@@ -74,7 +74,7 @@ type name struct {
 	failures [lastFault + 1]uint64
 
 	due  time.Time
-	busy bool // Run looks it up
+	busy bool // it is being looked up, or about to be
 	gone bool
 }
 
@@ -83,9 +83,12 @@ type name struct {
 func (w *Watcher) Set(queries ...Query) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.add(queries)
+	wanted := map[Query]bool{}
+	for _, n := range w.add(queries) {
+		wanted[n.query] = true
+	}
 	for q, n := range w.names {
-		if !slices.Contains(queries, q) {
+		if !wanted[q] {
 			n.gone = true
 			delete(w.names, q)
 		}
@@ -122,6 +125,9 @@ func (w *Watcher) nudge() {
 func (w *Watcher) Refresh(ctx context.Context, queries ...Query) {
 	w.mu.Lock()
 	names := w.add(queries)
+	for _, n := range names {
+		n.busy = true
+	}
 	w.mu.Unlock()
 	var running sync.WaitGroup
 	for _, n := range names {
@@ -181,6 +187,10 @@ func (w *Watcher) look(ctx context.Context, n *name) {
 	case n.looking <- struct{}{}:
 		defer func() { <-n.looking }()
 	case <-ctx.Done():
+		w.mu.Lock()
+		n.busy = false // at worst Run looks once more than it need
+		w.nudge()
+		w.mu.Unlock()
 		return
 	}
 	bounded, cancel := context.WithTimeout(ctx, lookupTime)
@@ -188,7 +198,8 @@ func (w *Watcher) look(ctx context.Context, n *name) {
 	found, err := w.Lookup(bounded, n.query)
 	w.mu.Lock()
 	n.busy = false
-	if n.gone || ctx.Err() == context.Canceled { //nolint:errorlint // as Err documents it
+	if n.gone || ctx.Err() == context.Canceled {
+		w.nudge()
 		w.mu.Unlock()
 		return
 	}
@@ -209,7 +220,7 @@ func (w *Watcher) look(ctx context.Context, n *name) {
 // to be told, and whether the records are others; mu is held.
 func (w *Watcher) take(n *name, found Found, err error, now time.Time) (news []News, changed bool) {
 	if err == nil {
-		changed, err = w.replace(n, found, now, &news)
+		changed, err = w.replace(n, found, &news)
 	}
 	wait := found.TTL
 	if err == nil {
@@ -233,7 +244,7 @@ func (w *Watcher) take(n *name, found Found, err error, now time.Time) (news []N
 
 // replace puts another answer in place of the last one, unless there would be
 // nobody left. The error says what is missing.
-func (w *Watcher) replace(n *name, found Found, now time.Time, news *[]News) (changed bool, err error) {
+func (w *Watcher) replace(n *name, found Found, news *[]News) (changed bool, err error) {
 	targets := merge(n.targets, found.Targets)
 	records, notes := recordsOf(targets, w.Refuse)
 	notes = shorten(slices.Concat(found.Notes, notes))
