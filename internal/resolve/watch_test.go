@@ -315,3 +315,52 @@ func TestWhatIsLeftOutIsTold(t *testing.T) {
 		}
 	})
 }
+
+// Where a target's addresses cannot be found out, its last ones stay, and the others follow;
+// it is asked for again soon, and its age tells that something is missing.
+func TestPartsOfAnAnswerAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		answer := func(targets ...Target) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.answer, s.err = Found{TTL: time.Hour, Targets: targets}, nil
+		}
+		q := Query{MX, "mx.test", 25}
+		known := func() string {
+			records, _ := s.Records(q)
+			var all []string
+			for _, r := range records {
+				all = append(all, fmt.Sprintf("%s %v %d", r.Host, r.Address.Addr(), r.Priority))
+			}
+			return strings.Join(all, ", ")
+		}
+		hq, dr := Target{Host: "hq.test", Port: 25, Priority: 10, Weight: 1}, Target{Host: "dr.test", Port: 25, Priority: 20, Weight: 1}
+		hq.Addresses, dr.Addresses = addresses("192.0.2.1", "2001:db8::1"), addresses("198.51.100.1")
+		answer(hq, dr)
+		s.Set(q)
+		s.run(t)
+		synctest.Wait()
+
+		hq.Addresses, hq.Missing6 = addresses("192.0.2.9"), fault(Timeout)
+		dr.Addresses, dr.Missing4, dr.Missing6, dr.Priority = nil, fault(NXDomain), fault(NXDomain), 15
+		answer(hq, dr)
+		pass(2 * time.Hour)
+		if got, want := known(), "hq.test 192.0.2.9 10, hq.test 2001:db8::1 10, dr.test 198.51.100.1 15"; got != want {
+			t.Errorf("known: %s, want %s", got, want)
+		}
+		if st := s.Status()[0]; st.Err == nil || !st.Answered.Equal(s.began) || st.Failures[Timeout] < 50 {
+			t.Errorf("status %+v", st)
+		}
+		if got := s.tells(); got != "mx:mx.test: timeout, 3 kept" {
+			t.Errorf("told %q", got)
+		}
+		hq.Missing6 = nil
+		dr.Addresses, dr.Missing4, dr.Missing6 = addresses("198.51.100.2"), nil, nil
+		answer(hq, dr)
+		pass(2 * MaxRetry)
+		if got, want := known(), "hq.test 192.0.2.9 10, dr.test 198.51.100.2 15"; got != want || s.Status()[0].Err != nil {
+			t.Errorf("known: %s, want %s", got, want)
+		}
+	})
+}
