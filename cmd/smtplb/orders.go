@@ -106,7 +106,7 @@ func (o *ordering) run(ctx context.Context, name string) error {
 	if _, err := fmt.Fprint(o.std.out, text); err != nil || !o.wait {
 		return err
 	}
-	return o.until(ctx, c, &m)
+	return o.until(ctx, c, &m, done.Backend.Sessions)
 }
 
 // tell is what came of the order, for people.
@@ -138,8 +138,8 @@ func count(sessions int) string {
 	return fmt.Sprintf("%d sessions", sessions)
 }
 
-// until waits until no session is left on a drained backend.
-func (o *ordering) until(ctx context.Context, c *client, m *member) error {
+// until waits until no session is left on a drained backend, which has some yet.
+func (o *ordering) until(ctx context.Context, c *client, m *member, left int) error {
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.timeout)
@@ -147,11 +147,18 @@ func (o *ordering) until(ctx context.Context, c *client, m *member) error {
 	}
 	ticks := time.NewTicker(o.pace)
 	defer ticks.Stop()
-	said := -1
-	for {
+	for said := 0; left > 0; {
+		if left != said && !o.json {
+			_, _ = fmt.Fprintf(o.std.err, "%s: waiting for %s\n", m, count(left))
+		}
+		said = left
+		select {
+		case <-ctx.Done():
+		case <-ticks.C:
+		}
 		v, _, err := c.status(ctx)
 		if ctx.Err() != nil {
-			return fmt.Errorf("%s: %s left after %s; it stays drained", m, count(max(said, 0)), o.timeout)
+			return fmt.Errorf("%s: %s left after %s; it stays drained", m, count(left), o.timeout)
 		}
 		if err != nil {
 			return err
@@ -162,20 +169,14 @@ func (o *ordering) until(ctx context.Context, c *client, m *member) error {
 			return fmt.Errorf("%s is gone: a reload took it out", m)
 		case now.State != "draining" && now.State != "disabled":
 			return fmt.Errorf("%s is %s: somebody has enabled it, or smtplb was started anew", m, now.State)
-		case now.Sessions == 0:
-			if !o.json {
-				_, err = fmt.Fprintf(o.std.out, "%s: no session is left\n", m)
-			}
-			return err // of writing
-		case now.Sessions != said && !o.json:
-			_, _ = fmt.Fprintf(o.std.err, "%s: waiting for %s\n", m, count(now.Sessions))
 		}
-		said = now.Sessions
-		select {
-		case <-ctx.Done():
-		case <-ticks.C:
-		}
+		left = now.Sessions
 	}
+	if o.json {
+		return nil
+	}
+	_, err := fmt.Fprintf(o.std.out, "%s: no session is left\n", m)
+	return err
 }
 
 // completeBackends offers the names of the running backends; where nobody can be
