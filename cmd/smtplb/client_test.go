@@ -110,6 +110,12 @@ func TestStatusTellsAPersonAndAScript(t *testing.T) {
 	ready := true
 	a := newAsked(t, func(a *asked) {
 		a.Ready = func() (bool, string) { return ready, map[bool]string{false: "draining"}[ready] }
+		a.Names = func() []admin.Name {
+			return []admin.Name{
+				{Name: "mx:relays.test", Relays: 2, Answered: time.Now().Add(-90 * time.Second)},
+				{Name: "relay.test:25", Error: "no such name"},
+			}
+		}
 	})
 	a.outbound.Drain(time.Now(), 1)
 	status, out, errs := a.command("status")
@@ -118,7 +124,8 @@ func TestStatusTellsAPersonAndAScript(t *testing.T) {
 	}
 	holds(t, "status", out, "smtplb v1.2.3 at "+a.addr+": ready, up for ", "LISTENER", "smarthost  192.0.2.25:25  outbound  smtp",
 		"pool outbound: new sessions go to tier 0; 5% of them to tier 1, to keep it warm\n", "TIER", "BACKEND", "WHY\n",
-		"relay-a   10.0.0.1:25  hq    up", "relay-b", "draining", "drained\n", "relay-dr", "pool bulk:", "farm/10.0.0.1")
+		"relay-a   10.0.0.1:25  hq    up", "relay-b", "draining", "drained\n", "relay-dr", "pool bulk:", "farm/10.0.0.1",
+		"NAME", "mx:relays.test", "2  1m30s ago\n", "relay.test:25", "0  never", "no such name\n")
 	for line := range strings.Lines(out) {
 		if len(line) > 121 || strings.HasSuffix(line, " \n") || strings.Contains(line, "\x1b") {
 			t.Errorf("not fit for 120 columns, or not plain: %q", line)

@@ -68,7 +68,23 @@ func (v *statusView) text(address string, now time.Time, s style) string {
 		fmt.Fprintf(&b, "\npool %s: %s\n", harmless(p.Name), s.paint(color, text))
 		b.WriteString(p.table(now).text(s))
 	}
+	if len(v.Names) > 0 {
+		b.WriteString("\n" + v.names(now).text(s))
+	}
 	return b.String()
+}
+
+// names are those that relays are found under in DNS.
+func (v *statusView) names(now time.Time) *table {
+	t := &table{columns: []column{{head: "NAME"}, {head: "RELAYS", right: true}, {head: "ANSWERED"}, {head: "TROUBLE"}}}
+	for _, n := range v.Names {
+		answered := "never"
+		if !n.Answered.IsZero() {
+			answered = lasting(now.Sub(n.Answered).Seconds()) + " ago"
+		}
+		t.add(n.Name, n.Relays, answered, n.Error)
+	}
+	return t
 }
 
 // outlook is where a pool's new sessions go.

@@ -24,6 +24,15 @@ type statusView struct {
 		Open     int64 `json:"open"`
 	} `json:"sessions"`
 	Pools []poolView `json:"pools"`
+	Names []nameView `json:"names"`
+}
+
+// nameView is a name that relays are found under.
+type nameView struct {
+	Name     string    `json:"name"`
+	Relays   int       `json:"relays"`
+	Answered time.Time `json:"answered_at"`
+	Error    string    `json:"error"`
 }
 
 type listenerView struct {
