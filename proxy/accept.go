@@ -26,6 +26,7 @@ type port struct {
 	v6only bool
 	loops  atomic.Int32 // that accept from it still
 	open   atomic.Int64 // sessions that were let in
+	given  atomic.Bool  // to another process, which answers who is in the queue
 
 	mu      sync.Mutex
 	clients map[netip.Addr]int // sessions by client, kept only where there is a limit
@@ -136,7 +137,7 @@ func (l *loop) pauseAccept(why error) {
 
 func (l *loop) resumeAccept() {
 	l.resumeAt = 0
-	if l.drainFrom != 0 || l.watching {
+	if l.drainFrom != 0 || l.watching || l.paused {
 		return
 	}
 	if err := l.watchListeners(); err != nil {

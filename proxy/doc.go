@@ -53,6 +53,14 @@
 // balancer.Pool.Reconfigure the backends, each with its Target as its Data. A
 // session goes on with the listener and the pool that it was accepted with.
 //
+// # Another process
+//
+// A new process takes the sockets of the old one, and no connection is lost, not
+// even one that waits in a queue (handover.go). Sessions stay with the process
+// that has accepted them, which ends with the last of them. Each process counts
+// its own sessions: for as long as the old one has some, a listener and a backend
+// may have up to twice as many as their limits say.
+//
 // # What it does not do
 //
 // It does not read the mail, terminate TLS, queue, or watch relays that have no

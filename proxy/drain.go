@@ -89,7 +89,7 @@ func (l *loop) drain() {
 	}
 	l.drainFrom = max(l.ns, 1)
 	for _, ln := range l.listeners {
-		if ln != nil {
+		if ln != nil && !ln.given.Load() {
 			l.acceptAll(ln) // each reads that we shut down
 		}
 	}

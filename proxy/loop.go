@@ -40,6 +40,7 @@ type loop struct {
 	lastBusy int64 // when there were some
 
 	watching    bool  // listeners are in the poller
+	paused      bool  // Pause was called: clients wait
 	turningAway bool  // who is in the queue of a listener that Reload took out
 	resumeAt    int64 // when a pause in accepting ends; 0: no pause
 	drainFrom   int64 // when Shutdown was called; 0: it was not

@@ -99,6 +99,13 @@ func (s *Server) openPort(l *Listener, v6only bool, kept map[*port]bool) (*port,
 			return old.port, nil
 		}
 	}
+	if fd, ok := s.takeInherited(l.Address); ok {
+		if err := adopt(fd, l.Address, v6only); err != nil {
+			_ = unix.Close(fd)
+			return nil, err
+		}
+		return s.newPort(fd, v6only), nil
+	}
 	fd, err := openSocket(l.Address, v6only)
 	if err != nil {
 		for _, old := range s.listeners {
@@ -108,9 +115,13 @@ func (s *Server) openPort(l *Listener, v6only bool, kept map[*port]bool) (*port,
 		}
 		return nil, err
 	}
+	return s.newPort(fd, v6only), nil
+}
+
+func (s *Server) newPort(fd int, v6only bool) *port {
 	p := &port{fd: fd, index: s.ports, v6only: v6only, clients: map[netip.Addr]int{}}
 	s.ports++
-	return p, nil
+	return p
 }
 
 // hasV4Twin tells that an IPv4 wildcard listener has the port of the IPv6

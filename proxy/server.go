@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,11 @@ var ErrServerClosed = errors.New("proxy: server closed")
 // are safe for concurrent use.
 type Server struct {
 	Listeners []Listener
+
+	// Inherited are sockets that are open already, each with the Address of a
+	// listener, which takes it instead of binding one. Listen makes them the
+	// server's own; with an error it closes them.
+	Inherited []Socket
 
 	// Workers is the number of event loops; 0: one per CPU. With GOMAXPROCS at
 	// two more than that, each loop keeps a thread and a P of Go's scheduler to
@@ -47,6 +53,7 @@ type Server struct {
 	phase     phase
 	listeners []*listener // in the order of the configuration
 	ports     int32       // so far: the next one's index
+	inherited []Socket    // that no listener has taken yet
 	loops     []*loop
 	running   sync.WaitGroup // loops
 	accepting sync.WaitGroup // loops that may still accept
@@ -112,8 +119,15 @@ func (s *Server) Listen() error {
 	if s.phase != phaseNew {
 		return errors.New("proxy: Listen on a server that was started before")
 	}
+	s.inherited = slices.Clone(s.Inherited)
 	next, err := s.open(s.Listeners)
+	if err == nil {
+		err = s.checkAllTaken()
+	}
 	if err != nil {
+		closeUnlessIn(next, nil)
+		closeSockets(s.inherited)
+		s.inherited = nil
 		return err
 	}
 	s.listeners = next
@@ -213,10 +227,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	if s.phase == phaseServing {
 		s.phase = phaseDraining
-		for _, l := range s.loops {
-			l.post((*loop).drain)
-		}
-		go s.closeWhenIdle()
+		s.drainLoops()
 	}
 	s.mu.Unlock()
 	select {
@@ -225,6 +236,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// drainLoops has the loops drain, with mu held.
+func (s *Server) drainLoops() {
+	for _, l := range s.loops {
+		l.post((*loop).drain)
+	}
+	go s.closeWhenIdle()
 }
 
 // closeWhenIdle closes the listening sockets once no loop accepts from them.
