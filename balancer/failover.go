@@ -55,6 +55,11 @@ func (p *Pool) review(now time.Time) {
 		}
 	} else {
 		to = p.takeOver(now)
+		for _, t := range p.tiers[:to] { // usable, but not for long enough yet
+			if t.usable() {
+				p.wakeAt(t.usableSince.Add(p.failbackDelay))
+			}
+		}
 		reason = fmt.Sprintf("%d healthy backends, %d needed", inUse.healthy, inUse.minHealthy)
 	}
 	if to != p.active {

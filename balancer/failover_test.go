@@ -362,3 +362,28 @@ func (w *world) end(t *rapid.T, longest time.Duration) {
 		}
 	}
 }
+
+// A tier that was usable for too short a time when another one took over is
+// taken into use when its time has come, and nothing else needs to happen.
+func TestTierPassedOverInATakeoverIsUsedInTime(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	p, err := New(Config{Name: "out", Rise: 1, Fall: 1, FailbackDelay: time.Minute, Backends: []BackendConfig{
+		{Name: "a", Weight: 1}, {Name: "b", Weight: 1, Priority: 1}, {Name: "c", Weight: 1, Priority: 2},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Probe(now, 1, VerdictFailed, "closed")
+	p.Probe(now, 1, VerdictGood, "")
+	p.Drain(now, 0)
+	for _, test := range []struct {
+		after time.Duration
+		want  string
+	}{{0, "c"}, {59 * time.Second, "c"}, {time.Minute, "b"}} {
+		lease, err := p.Acquire(now.Add(test.after), nil)
+		if err != nil || lease.Backend().Name() != test.want {
+			t.Errorf("after %v a session goes to %v, %v; want %s", test.after, lease.Backend().Name(), err, test.want)
+		}
+		lease.Release(now)
+	}
+}
