@@ -92,6 +92,12 @@
 // [Pool.Reconfigure] changes weights, limits, tiers and backends while sessions run (reconfigure.go). Sessions and probes name a
 // backend by its ID, which is never another one's; its slots, its evidence and its turn are the slot's, not the name's.
 //
+// # Another process
+//
+// [Pool.Save] returns what people and the traffic have established, as plain values, and [Pool.Restore] has the pool of another
+// process go on from there: states with their reasons and times, the evidence for the next ones, the tier in use, whose turn it
+// is, what is owed to the standby, habits. Leases stay behind: sessions are counted where they run.
+//
 // What a relay's greetings usually take is known here as well (habit.go), and with it when a second relay should be asked.
 //
 // # What it does not do

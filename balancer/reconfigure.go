@@ -61,7 +61,7 @@ func (p *Pool) apply(now time.Time, cfg *Config) {
 	for i, s := range kept {
 		if s == nil {
 			s = &slot{id: &Backend{id: len(p.byID)}, part: 1}
-			s.reason = "up since the start"
+			s.reason = upSinceTheStart
 			if !now.IsZero() {
 				s.since, s.reason = now, "up since it was added"
 			}
