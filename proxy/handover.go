@@ -178,7 +178,7 @@ func adopt(fd int, address netip.AddrPort, v6only bool) error {
 			return fmt.Errorf("IPV6_V6ONLY: %w", err)
 		}
 		if (only != 0) != v6only {
-			return errors.New("whether it takes IPv4 clients too cannot change while it listens: stop and start")
+			return fmt.Errorf("IPV6_V6ONLY of the inherited socket is %d, which cannot change while it listens: stop and start, or see BindIPv6Only= of a socket unit", only)
 		}
 	}
 	unix.CloseOnExec(fd)

@@ -51,6 +51,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	phase     phase
+	started   bool        // by Start, and Serve has not been called
 	listeners []*listener // in the order of the configuration
 	ports     int32       // so far: the next one's index
 	inherited []Socket    // that no listener has taken yet
@@ -159,11 +160,18 @@ func (s *Server) Addresses() []netip.AddrPort {
 	return addrs
 }
 
-// Serve runs the event loops. It returns ErrServerClosed after Shutdown or
-// Close once the last session has ended, or what kept a loop from starting.
+// Serve runs the event loops, unless Start has. It returns ErrServerClosed after
+// Shutdown or Close once the last session has ended, or what kept a loop from
+// starting.
 func (s *Server) Serve() error {
-	if err := s.start(); err != nil {
-		return err
+	s.mu.Lock()
+	started := s.started
+	s.started = false
+	s.mu.Unlock()
+	if !started {
+		if err := s.start(); err != nil {
+			return err
+		}
 	}
 	s.running.Wait()
 	s.mu.Lock()
@@ -174,6 +182,18 @@ func (s *Server) Serve() error {
 	return ErrServerClosed
 }
 
+// Start begins what Serve does: when it returns clients are accepted. Serve is to
+// be called then.
+func (s *Server) Start() error {
+	if err := s.start(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started = true
+	return nil
+}
+
 func (s *Server) start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,7 +202,7 @@ func (s *Server) start() error {
 	case phaseClosed:
 		return ErrServerClosed
 	default:
-		return errors.New("proxy: Serve without Listen, or twice")
+		return errors.New("proxy: started without Listen, or twice")
 	}
 	workers := s.Workers
 	if workers <= 0 {

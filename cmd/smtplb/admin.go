@@ -68,7 +68,7 @@ func (d *daemon) show(cfg *config.Config, plans map[string]*plan) {
 	v := &view{}
 	for i := range cfg.Pools {
 		name := cfg.Pools[i].Name
-		p := admin.Pool{Balancer: d.pools[name].balancer, WarmShare: cfg.Pools[i].Failover.KeepWarm.Share.Fraction()}
+		p := admin.Pool{Balancer: d.pools[name].balancer, WarmShare: cfg.Pools[i].Failover.KeepWarm.Share.Fraction(), Since: d.since[name]}
 		for _, b := range plans[name].policy.Backends {
 			if target, ok := b.Data.(*proxy.Target); ok {
 				p.Addresses = append(p.Addresses, target.Address.String())

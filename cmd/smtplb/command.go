@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,9 @@ func run(ctx context.Context, args []string, std streams, environ []string) int 
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if errors.Is(err, errTold) {
+		return exitError
 	}
 	_, _ = fmt.Fprintln(std.err, "smtplb:", err)
 	if isUsage(err, began) {
@@ -60,7 +64,9 @@ func newRunCommand(std streams, environ []string) *cobra.Command {
 		Long: "Runs the balancer until SIGTERM or SIGINT: then it accepts no more and lets the sessions finish,\n" +
 			"at most for timeouts.drain; one that waits for its relay's reply is not cut. A second signal\n" +
 			"stops at once. SIGHUP reloads the file, or changes nothing if there is any error in it: running sessions\n" +
-			"go on, and the log says what changed. Log lines go to standard error.",
+			"go on, and the log says what changed. SIGUSR2 upgrades: the program that lies at this one's path by now\n" +
+			"takes over the listening sockets and what is known of the relays, or nothing changes; this process lets\n" +
+			"its sessions finish. Log lines go to standard error.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			load := func() (*config.Config, error) { return config.Load(file, environ) }

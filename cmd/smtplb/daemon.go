@@ -22,19 +22,30 @@ import (
 
 // daemon is the balancer with everything around it.
 type daemon struct {
-	log    *zap.Logger
-	level  zap.AtomicLevel // of log
-	names  *names
-	load   func() (*config.Config, error) // the configuration as it is now; nil: there is none to load
-	server *proxy.Server
-	admin  *admin.Server
-	orders chan order // to reload, by others than SIGHUP
+	log     *zap.Logger
+	level   zap.AtomicLevel // of log
+	names   *names
+	load    func() (*config.Config, error) // the configuration as it is now; nil: there is none to load
+	server  *proxy.Server
+	admin   *admin.Server
+	orders  chan order // to reload, by others than SIGHUP
+	from    *inherited
+	notify  *notifier
+	signals chan os.Signal
 
 	certificate *certificate // of admin; nil: it speaks no TLS
 
-	// Of the goroutine that runs, and once it does, of the one that reloads.
+	// Of the goroutine that runs, and once it does, of the one that reloads; it
+	// changes pools and since under mu.
+	mu    sync.Mutex
 	cfg   *config.Config
 	pools map[string]*relays
+	since map[string]time.Time // when a pool was made, where that is not when the process started
+	plans map[string]*plan     // of cfg, until it runs
+	taken []string             // names of what was inherited and is used
+
+	succession succession
+	stopAdmin  func()
 
 	view     atomic.Pointer[view] // what the admin server shows
 	draining atomic.Bool
@@ -43,6 +54,25 @@ type daemon struct {
 // runDaemon runs the balancer until ctx ends or a signal stops it. It returns
 // nil after an orderly stop.
 func runDaemon(ctx context.Context, load func() (*config.Config, error), std streams) error {
+	// Those that would end a process that is not yet ready for them.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR2)
+	from, err := inherit()
+	if err != nil {
+		return err
+	}
+	err = begin(ctx, load, std, from, signals)
+	if err != nil && from.parent != nil {
+		from.parent.Failed(err) // it says so in the log, where it goes on
+		return errTold
+	}
+	return err
+}
+
+// errTold is an error of which everybody was told.
+var errTold = errors.New("told")
+
+func begin(ctx context.Context, load func() (*config.Config, error), std streams, from *inherited, signals chan os.Signal) error {
 	cfg, err := load()
 	if err != nil {
 		return err
@@ -50,11 +80,11 @@ func runDaemon(ctx context.Context, load func() (*config.Config, error), std str
 	sparePs(cfg.Workers)
 	log, level, flush := newLogger(cfg.Log, std.err)
 	defer flush()
-	d, err := newDaemon(ctx, cfg, log, newNames(log))
+	d, err := newDaemon(ctx, cfg, log, newNames(log), from)
 	if err != nil {
 		return err
 	}
-	d.load, d.level = load, level
+	d.load, d.level, d.signals = load, level, signals
 	return d.run(ctx)
 }
 
@@ -70,8 +100,12 @@ func sparePs(workers int) {
 }
 
 // newDaemon builds everything and binds the listeners; nothing runs yet.
-func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *names) (*daemon, error) {
-	d := &daemon{log: log, names: names, cfg: cfg, pools: map[string]*relays{}, orders: make(chan order)}
+func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *names, from *inherited) (*daemon, error) {
+	d := &daemon{
+		log: log, names: names, cfg: cfg, orders: make(chan order), from: from, notify: newNotifier(log), signals: make(chan os.Signal, 8),
+		pools: map[string]*relays{}, since: map[string]time.Time{},
+	}
+	d.notify.hush(from.parent != nil)
 	d.warn(cfg)
 	plans, err := planPools(cfg, names.learn(ctx, cfg, nil))
 	if err != nil {
@@ -88,7 +122,7 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *
 		OnSession: d.session,
 		OnError:   func(err error) { log.Warn("proxy", zap.Error(err)) },
 	}
-	d.server.Listeners = d.listeners(cfg, plans)
+	d.server.Listeners, d.plans = d.listeners(cfg, plans), plans
 	d.show(cfg, plans)
 	if err := d.listen(cfg); err != nil {
 		return nil, err
@@ -109,6 +143,9 @@ func (d *daemon) listen(cfg *config.Config) error {
 		return err
 	}
 	d.warnExpired()
+	if d.server.Inherited, d.admin.Inherited, d.taken, err = d.from.claim(cfg); err != nil {
+		return err
+	}
 	if err := d.server.Listen(); err != nil {
 		return err
 	}
@@ -172,45 +209,86 @@ func (d *daemon) listeners(cfg *config.Config, plans map[string]*plan) []proxy.L
 	return all
 }
 
-// run serves until a signal or the end of ctx, then drains.
+// run serves until a signal or the end of ctx, or until another process has taken
+// over; then it drains.
 func (d *daemon) run(ctx context.Context) error {
-	signals := make(chan os.Signal, 4)
 	// Never given back: a signal on the way out would make a crash of an orderly end.
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-
-	// Checks go on while sessions drain: those under way may still need a relay.
-	checking, stopChecks := context.WithCancel(context.WithoutCancel(ctx))
-	for _, r := range d.pools {
-		r.start(checking, d.log)
-	}
-	pools := len(d.pools)
-	hangups := make(chan struct{}, 1) // one that has not begun is as good as two
-	var reloader sync.WaitGroup
-	reloader.Go(func() { d.reloads(checking, hangups) })
-	reloader.Go(func() { d.names.watcher.Run(checking) })
-	defer func() {
-		stopChecks()
-		reloader.Wait()
-		for _, r := range d.pools {
-			r.stop()
+	signal.Notify(d.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
+	if d.from.parent != nil {
+		if err := d.succeed(ctx); err != nil {
+			return err
 		}
-	}()
-
-	// Answered until the end: whoever asks sees that it drains.
-	defer serveAdmin(d.admin, d.log)()
+	} else {
+		d.readState()
+	}
+	d.plans = nil
 	served := make(chan error, 1)
 	go func() { served <- d.server.Serve() }()
+	// Answered until the end: whoever asks sees that it drains.
+	d.stopAdmin = sync.OnceFunc(serveAdmin(d.admin, d.log))
+	defer d.stopAdmin()
+	if d.from.parent != nil {
+		if err := d.settled(ctx); err != nil {
+			d.log.Error("take over", zap.Error(err)) // it serves, and goes on
+		}
+		d.from.parent = nil
+		d.notify.hush(false)
+	}
+	ask := d.startHelpers(ctx)
+	defer ask.stop()
 	d.log.Info("started", zap.String("version", fullVersion()), zap.Int("pid", os.Getpid()),
-		zap.Int("listeners", len(d.server.Listeners)), zap.Int("pools", pools))
+		zap.Int("listeners", len(d.server.Listeners)), zap.Int("pools", len(d.view.Load().pools)))
+	d.notify.say("READY=1", "STATUS="+d.summary())
 
-	err := d.supervise(ctx, signals, served, hangups)
-	stats := d.server.Stats()
-	d.log.Info("stopped", zap.Int64("accepted", stats.Accepted), zap.Error(err))
+	err := d.supervise(ctx, served, ask)
+	d.sayStopped(err)
 	return err
 }
 
+// helpers are the goroutines beside the event loops, and how two of them are asked
+// for something.
+type helpers struct {
+	hangups  chan struct{} // one that has not begun is as good as two
+	upgrades chan struct{}
+	stop     func() // ends them, and the checks
+}
+
+// startHelpers starts the checks, and who reloads, upgrades and talks to systemd.
+func (d *daemon) startHelpers(ctx context.Context) *helpers {
+	// They go on while sessions drain: those under way may still need a relay.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	for _, r := range d.pools {
+		r.start(ctx, d.log)
+	}
+	h := &helpers{hangups: make(chan struct{}, 1), upgrades: make(chan struct{}, 1)}
+	var running sync.WaitGroup
+	running.Go(func() { d.obey(ctx, h) })
+	running.Go(func() { d.attend(ctx) })
+	running.Go(func() { d.names.watcher.Run(ctx) })
+	h.stop = func() {
+		cancel()
+		running.Wait()
+		for _, r := range d.pools {
+			r.stop()
+		}
+	}
+	return h
+}
+
+// sayStopped writes the last line. Of a process that another has replaced it says
+// how many sessions it has let finish.
+func (d *daemon) sayStopped(err error) {
+	fields := []zap.Field{zap.Int("pid", os.Getpid()), zap.Int64("accepted", d.server.Stats().Accepted), zap.Error(err)}
+	if pid, over := d.succession.over(); over {
+		fields = append(fields, zap.Int("replaced_by", pid), zap.Int64("finished", d.succession.left))
+	} else {
+		d.writeState()
+	}
+	d.log.Info("stopped", fields...)
+}
+
 // supervise acts on signals until the server has ended.
-func (d *daemon) supervise(ctx context.Context, signals <-chan os.Signal, served <-chan error, hangups chan<- struct{}) error {
+func (d *daemon) supervise(ctx context.Context, served <-chan error, ask *helpers) error {
 	draining := false
 	done := ctx.Done()
 	for {
@@ -223,29 +301,44 @@ func (d *daemon) supervise(ctx context.Context, signals <-chan os.Signal, served
 		case <-done:
 			done = nil
 			draining = d.stop("context ended", draining)
-		case s := <-signals:
-			if s == syscall.SIGHUP {
-				select {
-				case hangups <- struct{}{}:
-				default:
-				}
-				continue
+		case s := <-d.signals:
+			switch s {
+			case syscall.SIGHUP:
+				d.askReload(ask.hangups)
+			case syscall.SIGUSR2:
+				d.askUpgrade(draining, ask.upgrades)
+			default:
+				draining = d.stop(s.String(), draining)
 			}
-			draining = d.stop(s.String(), draining)
 		}
 	}
 }
 
-// stop begins to drain, or ends everything if that had begun.
-func (d *daemon) stop(why string, draining bool) bool {
+// stop begins to drain, or ends everything if it was called before. Where another
+// process has taken over this one drains already, and the first call changes
+// nothing: systemd may send a signal to all.
+func (d *daemon) stop(why string, again bool) bool {
+	d.draining.Store(true)
+	d.succession.abandon(errStopped)
+	next, during := d.succession.stopped()
 	open := d.server.Stats().Open
-	if draining {
+	switch {
+	case next != nil && during:
+		d.log.Info("stop: passed on", zap.String("reason", why), zap.Int("to", next.PID()))
+		next.Signal(syscall.SIGTERM)
+		return again
+	case again:
 		d.log.Warn("stopping now", zap.String("reason", why), zap.Int64("sessions", open))
 		_ = d.server.Close()
 		return true
+	case next != nil:
+		d.log.Info("draining already, as another process has taken over: a second signal stops now",
+			zap.String("reason", why), zap.Int("replaced_by", next.PID()), zap.Int64("sessions", open))
+		return true
 	}
-	d.draining.Store(true)
 	d.log.Info("draining", zap.String("reason", why), zap.Int64("sessions", open))
+	d.notify.say("STOPPING=1", "STATUS="+d.summary())
+	d.writeState()
 	// A context that has ended already: begin, and do not wait here.
 	begun, cancel := context.WithDeadline(context.Background(), time.Unix(0, 0))
 	defer cancel()

@@ -57,7 +57,7 @@ func runDemo(ctx context.Context, std streams) error {
 	}
 	log, _, flush := newLogger(cfg.Log, std.err)
 	defer flush()
-	d.daemon, err = newDaemon(ctx, cfg, log, newNames(log))
+	d.daemon, err = newDaemon(ctx, cfg, log, newNames(log), &inherited{})
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func newFollowing(t *testing.T, text string, found map[string]resolve.Found, fau
 	}
 	free := netip.MustParseAddrPort("127.0.0.1:0")
 	cfg.Listeners[0].Address, cfg.Admin.Address = free, free
-	if f.daemon, err = newDaemon(t.Context(), cfg, zap.New(core), n); err != nil {
+	if f.daemon, err = newDaemon(t.Context(), cfg, zap.New(core), n, &inherited{}); err != nil {
 		return nil, err
 	}
 	t.Cleanup(func() {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
 
 	"smtplb/internal/admin"
@@ -35,9 +37,9 @@ type outcome struct {
 	err  error
 }
 
-// reloads reloads whenever it is asked to, one time after the other, until ctx
-// ends.
-func (d *daemon) reloads(ctx context.Context, hangups <-chan struct{}) {
+// obey reloads and upgrades whenever it is asked to, one after the other, until
+// ctx ends.
+func (d *daemon) obey(ctx context.Context, h *helpers) {
 	for {
 		asked := order{by: "SIGHUP", answer: make(chan outcome, 1)} // nobody waits
 		select {
@@ -46,7 +48,13 @@ func (d *daemon) reloads(ctx context.Context, hangups <-chan struct{}) {
 		case <-d.names.changed:
 			d.follow(ctx)
 			continue
-		case <-hangups:
+		case <-h.upgrades:
+			d.tryUpgrade(ctx)
+			continue
+		case <-h.hangups:
+			if d.passOnReload() {
+				continue
+			}
 		case asked = <-d.orders:
 		}
 		done, err := d.reloadFor(ctx, asked.by)
@@ -83,6 +91,12 @@ func (d *daemon) reloadFor(ctx context.Context, by string) (admin.Reloaded, erro
 		d.log.Warn("reload refused: nothing changed", zap.String("by", by), zap.Strings("errors", []string{admin.ErrStopping.Error()}))
 		return admin.Reloaded{}, admin.ErrStopping
 	}
+	if pid, over := d.succession.over(); over {
+		d.log.Warn("reload refused: another process has taken over: send it there", zap.Int("pid", pid))
+		return admin.Reloaded{}, admin.ErrStopping
+	}
+	d.notify.say("RELOADING=1", strings.TrimSpace(systemd.SdNotifyMonotonicUsec()))
+	defer func() { d.notify.say("READY=1", "STATUS="+d.summary()) }()
 	done, err := d.reload(ctx, by)
 	if err != nil {
 		d.log.Error("reload refused: nothing changed", zap.String("by", by), zap.Strings("errors", admin.Mistakes(err)))
@@ -112,10 +126,9 @@ func (d *daemon) reload(ctx context.Context, by string) (done admin.Reloaded, er
 			}
 		}
 	}
-	was := d.pools
-	d.pools = pools
+	was := d.replacePools(pools)
 	if err := d.server.Reload(d.listeners(cfg, plans)); err != nil {
-		d.pools = was
+		d.replacePools(was)
 		return done, err
 	}
 	useCertificate()
@@ -142,6 +155,19 @@ func (d *daemon) reload(ctx context.Context, by string) (done admin.Reloaded, er
 	d.cfg = cfg
 	d.show(cfg, plans)
 	return done, nil
+}
+
+// replacePools makes other pools those that are known, and returns the old ones.
+func (d *daemon) replacePools(pools map[string]*relays) (was map[string]*relays) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	was, d.pools = d.pools, pools
+	for name := range pools {
+		if was[name] == nil {
+			d.since[name] = time.Now()
+		}
+	}
+	return was
 }
 
 // tell says what a reload has changed, and what it could not.

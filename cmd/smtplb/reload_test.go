@@ -63,7 +63,7 @@ func newReloading(t *testing.T) *reloading {
 		}
 		return resolve.Found{}, &resolve.Error{Fault: resolve.NXDomain, Text: "no such name"}
 	}
-	r.daemon, err = newDaemon(t.Context(), cfg, zap.New(core), found)
+	r.daemon, err = newDaemon(t.Context(), cfg, zap.New(core), found, &inherited{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,9 +11,11 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/netutil"
+	"golang.org/x/sys/unix"
 
 	"smtplb/proxy"
 )
@@ -25,6 +27,10 @@ import (
 type Server struct {
 	// Address is where it listens. One off loopback needs a Token.
 	Address netip.AddrPort
+
+	// Inherited is a listener of Address that is open already; Listen makes it
+	// the server's own. nil: Address is bound.
+	Inherited net.Listener
 
 	// Token is what changing needs, and off loopback reading too; "": none.
 	Token string
@@ -62,6 +68,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	listener net.Listener
+	bound    net.Listener // under listener
 	http     *http.Server
 	stopped  bool
 }
@@ -95,10 +102,14 @@ func (s *Server) Listen() error {
 	if err != nil {
 		return fmt.Errorf("admin: %w", err)
 	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", s.Address.String())
-	if err != nil {
-		return fmt.Errorf("admin: address %s: %w", s.Address, err)
+	listener := s.Inherited
+	if listener == nil {
+		listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", s.Address.String())
+		if err != nil {
+			return fmt.Errorf("admin: address %s: %w", s.Address, err)
+		}
 	}
+	s.bound = listener
 	s.listener = netutil.LimitListener(listener, maxConnections)
 	s.http = &http.Server{
 		Handler:           handler,
@@ -144,6 +155,27 @@ func (s *Server) Addr() netip.AddrPort {
 		return a.AddrPort()
 	}
 	return netip.AddrPort{}
+}
+
+// Socket returns a duplicate of the listening socket, closed on exec, which is the
+// caller's to close: another process can answer there from now on, too.
+func (s *Server) Socket() (fd int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conn, ok := s.bound.(syscall.Conn)
+	if !ok {
+		return -1, errors.New("admin: there is no socket to give")
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1, fmt.Errorf("admin: %w", err)
+	}
+	var dupErr error
+	err = raw.Control(func(own uintptr) { fd, dupErr = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 3) })
+	if err = errors.Join(err, dupErr); err != nil {
+		return -1, fmt.Errorf("admin: duplicate of the socket: %w", err)
+	}
+	return fd, nil
 }
 
 // Serve answers requests. It returns http.ErrServerClosed once Shutdown was

@@ -117,10 +117,10 @@ func (c *Child) Give(ctx context.Context, state []byte) error {
 	return nil
 }
 
-// Release leaves the new process on its own.
+// Release leaves the new process on its own. It can be sent signals still.
 func (c *Child) Release() {
 	_ = c.send(context.Background(), &message{Released: true}) // it goes by the end of the connection, too
-	c.close()
+	_ = c.file.Close()
 }
 
 // Signal sends it a signal.
@@ -135,11 +135,12 @@ func (c *Child) Signal(s syscall.Signal) {
 // Kill ends the new process, if it has not ended.
 func (c *Child) Kill() {
 	c.Signal(unix.SIGKILL)
-	c.close()
+	_ = c.file.Close()
+	c.Forget()
 }
 
-func (c *Child) close() {
-	_ = c.file.Close()
+// Forget gives up what Signal needs.
+func (c *Child) Forget() {
 	if c.pidfd >= 0 {
 		_ = unix.Close(c.pidfd)
 		c.pidfd = -1

@@ -149,6 +149,7 @@ func TestNewProcessTakesOver(t *testing.T) {
 	}
 	pid := c.PID()
 	c.Release()
+	defer c.Forget()
 	var got seen
 	if err := json.NewDecoder(out).Decode(&got); err != nil {
 		t.Fatal(err)
