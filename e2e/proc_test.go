@@ -46,7 +46,12 @@ func (p *process) descriptors(t *testing.T) int {
 // for the next large message.
 func (p *process) sockets(t *testing.T) int {
 	t.Helper()
-	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.cmd.Process.Pid))
+	return socketsOf(t, p.cmd.Process.Pid)
+}
+
+func socketsOf(t *testing.T, pid int) int {
+	t.Helper()
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -165,10 +165,10 @@ func adopt(fd int, address netip.AddrPort, v6only bool) error {
 	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
 		return errors.New("the inherited descriptor is no listening socket")
 	}
-	if kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || kind != unix.IPPROTO_TCP {
+	at := localAddr(fd)
+	if kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM || !at.IsValid() {
 		return errors.New("the inherited socket is no TCP socket")
 	}
-	at := localAddr(fd)
 	if at.Addr().WithZone("") != address.Addr().WithZone("") || address.Port() != 0 && at.Port() != address.Port() {
 		return fmt.Errorf("the inherited socket listens on %s", at)
 	}

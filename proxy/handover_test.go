@@ -237,6 +237,19 @@ func TestInheritedSocketsMustFit(t *testing.T) {
 		}
 		return Socket{anyPort, fd}
 	}
+	unixSocket := func() Socket {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Bind(fd, &unix.SockaddrUnix{Name: "@" + t.Name()})
+		}
+		if err == nil {
+			err = unix.Listen(fd, 1)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Socket{anyPort, fd}
+	}
 	for _, test := range []struct {
 		name      string
 		inherited func() Socket
@@ -246,6 +259,7 @@ func TestInheritedSocketsMustFit(t *testing.T) {
 		{"nobody wants it", func() Socket { return open("127.0.0.3:0") }, "127.0.0.1:0", "no listener has the address 127.0.0.3:0"},
 		{"it does not listen", func() Socket { return plain(unix.SOCK_STREAM, 0) }, "127.0.0.1:0", "no listening socket"},
 		{"not TCP", func() Socket { return plain(unix.SOCK_DGRAM, 0) }, "127.0.0.1:0", "no listening socket"},
+		{"a Unix socket", unixSocket, "127.0.0.1:0", "no TCP socket"},
 		{"another address", func() Socket { s := open("127.0.0.3:0"); s.Address = anyPort; return s }, "127.0.0.1:0", "listens on 127.0.0.3:"},
 		{"another port", func() Socket {
 			s := open("127.0.0.1:0")
