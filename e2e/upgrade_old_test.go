@@ -128,6 +128,9 @@ func TestUpgradeThatFailsChangesNothing(t *testing.T) {
 		{"no program", func() { install(t, p.file, p.program) }, "exec format error"},
 		{"another program", func() { install(t, "/bin/true", p.program) }, "has ended before it was ready"},
 		{"nothing", func() { _ = os.Remove(p.program) }, "no such file"},
+		{"one that gives up at the last moment", func() {
+			install(t, writeFile(t, "fake", "#!/bin/sh\necho '{\"prepared\":{\"taken\":[]}}' >&3\n"), p.program)
+		}, "has ended before it was ready"},
 		{"a broken file", func() {
 			install(t, raced, p.program)
 			configure(strings.Replace(string(good), "pools:", "polls: 1\npools:", 1))
@@ -155,6 +158,27 @@ func TestUpgradeThatFailsChangesNothing(t *testing.T) {
 	}
 	if code, text, err := writing.Cmd("sage.\r\n."); err != nil || code != 250 {
 		t.Errorf("the session from before all that: %d %s %v", code, text, err)
+	}
+}
+
+// A new process that hangs when the old one has stopped accepting for it is killed
+// after a while. Who came meanwhile has waited, and is served.
+func TestUpgradeThatHangsLosesNobody(t *testing.T) {
+	t.Parallel()
+	relay := smtptest.Start(t, smtptest.Script{})
+	p := startSuccession(t, site{backends: []string{backend("relay-a", relay.Addr())}}, raced)
+	install(t, writeFile(t, "fake", "#!/bin/sh\necho '{\"prepared\":{\"taken\":[]}}' >&3\nexec sleep 1000\n"), p.program)
+	refused := make(chan string, 1)
+	go func() { refused <- p.refuseUpgrade(t) }()
+	failed := openModel(p.address, "m", 100, 20*time.Millisecond, new(smtptest.Ledger))
+	for _, err := range failed {
+		t.Errorf("session failed: %v", err)
+	}
+	if got := <-refused; got != "the new process did not serve after 10s" {
+		t.Errorf("errors %q", got)
+	}
+	if err := visit(p.address); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -290,8 +314,7 @@ func TestSmtpSourceSeesNoUpgrade(t *testing.T) {
 	for _, pid := range p.pids[:5] {
 		smtptest.Eventually(t, patience, func() bool { return p.ended(t, pid) }, "process %d ends", pid)
 	}
-	time.Sleep(100 * time.Millisecond) // the sinks show their counts a moment later
-	first.kill()
-	second.kill()
+	smtptest.Eventually(t, patience, func() bool { return first.messages()+second.messages() == messages },
+		"%d messages, and none twice", messages)
 	t.Logf("%d + %d messages", first.messages(), second.messages())
 }

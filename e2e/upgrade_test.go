@@ -185,6 +185,7 @@ func TestFiveUpgradesCostNoSession(t *testing.T) {
 		},
 	}
 	p := startSuccession(t, s, raced)
+	sockets := p.sockets(t)
 	p.order(t, "out", "drain")
 	began := p.shown(t).Pools[0]
 	var ledger smtptest.Ledger
@@ -250,6 +251,8 @@ func TestFiveUpgradesCostNoSession(t *testing.T) {
 			}
 		}
 	}
+	smtptest.Eventually(t, patience, func() bool { return socketsOf(t, p.pid()) <= sockets },
+		"the last process has no more than the %d sockets of the first", sockets)
 	var finished float64
 	for _, line := range p.logged(t, "stopped") {
 		finished += line["finished"].(float64)

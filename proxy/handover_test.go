@@ -100,6 +100,9 @@ func TestHandOverLosesNobody(t *testing.T) {
 			t.Fatalf("the next one listens on %s, want %s", next.addr, address)
 		}
 		now.pause()
+		if err := next.Start(); err != nil {
+			t.Fatal(err)
+		}
 		next.serve()
 		now.handOver(anyPort)
 		rigs, now = append(rigs, next), next

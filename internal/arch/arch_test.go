@@ -95,6 +95,14 @@ var arrows = []arrow{
 		reason: "no metrics library below the admin server: it pulls",
 	},
 	{
+		from: []string{"internal/handover"}, to: []string{"theirs"}, except: []string{"golang.org/x/sys"},
+		reason: "one process gives way to another by system calls; what is handed over is the caller's",
+	},
+	{
+		to: []string{"github.com/coreos/go-systemd"}, unless: []string{"cmd"}, tests: true,
+		reason: "the service manager is the command's business: packages are used without it",
+	},
+	{
 		from: []string{"internal/admin"}, to: []string{"ours"},
 		except: []string{"internal/admin", "proxy", "balancer", "probes"},
 		reason: "the admin server reads snapshots and has a few verbs; files and logs are cmd's",
@@ -185,6 +193,9 @@ func TestForbiddenArrowsAreCaught(t *testing.T) {
 		{"smtptest in a test", listed{ImportPath: "smtplb/proxy", XTestImports: []string{"smtplb/internal/smtptest"}}, ""},
 		{"smtptest in the product", listed{ImportPath: "smtplb/cmd/smtplb", Imports: []string{"smtplb/internal/smtptest"}}, "for tests"},
 		{"a mechanism looks up", listed{ImportPath: "smtplb/internal/epoll", Imports: []string{"smtplb/proxy"}}, "lie under"},
+		{"systemd in the command", listed{ImportPath: "smtplb/cmd/smtplb", Imports: []string{"github.com/coreos/go-systemd/v22/daemon"}}, ""},
+		{"systemd below", listed{ImportPath: "smtplb/proxy", Imports: []string{"github.com/coreos/go-systemd/v22/activation"}}, "without it"},
+		{"the hand-over takes a logger", listed{ImportPath: "smtplb/internal/handover", Imports: []string{"go.uber.org/zap"}}, "by system calls"},
 		{"a command imported", listed{ImportPath: "smtplb/e2e", TestImports: []string{"smtplb/cmd/smtplb"}}, "imports a command"},
 		{"e2e looks inside", listed{ImportPath: "smtplb/e2e", TestImports: []string{"smtplb/balancer"}}, "as its user does"},
 		{"smtpbench uses bench", listed{ImportPath: "smtplb/cmd/smtpbench", Imports: []string{"smtplb/bench"}}, ""},
