@@ -58,8 +58,8 @@
 // A new process takes the sockets of the old one, and no connection is lost, not
 // even one that waits in a queue (handover.go). Sessions stay with the process
 // that has accepted them, which ends with the last of them. Each process counts
-// its own sessions: for as long as the old one has some, a listener and a backend
-// may have up to twice as many as their limits say.
+// its own sessions: for as long as the old one has some, a listener, a client and a
+// backend may have more than their limits say, each process up to the limit.
 //
 // # What it does not do
 //

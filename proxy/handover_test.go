@@ -211,6 +211,24 @@ func TestResumeTakesWhoHasWaited(t *testing.T) {
 		c.Close()
 		r.idle()
 	}
+	// The end of a pause for want of descriptors does not end this one.
+	r.pause()
+	c := r.dial()
+	for range 2 {
+		if err := r.everyLoop(func(l *loop) { l.resumeAt = l.ns }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := r.Stats().Open; n != 0 {
+		t.Errorf("%d sessions in a pause", n)
+	}
+	if err := r.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	wantGreeting(t, c, plainGreeting)
+	c.Close()
+	r.idle()
+
 	if err := r.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}

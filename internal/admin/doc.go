@@ -61,9 +61,10 @@
 //	  * on (job, instance, pool, backend) group_left (site) smtplb_backend_info)
 //
 // The one to watch is smtplb_tier_idle_seconds: addresses that send nothing for
-// a month have lost the reputation that a failover would need. It counts from
-// the start of the process where a tier has had no session since. The rules in
-// deploy/prometheus/alerts.yml warn after 7 days, and are severe after 30.
+// a month have lost the reputation that a failover would need. It goes on over an
+// upgrade, and counts from the start of the first process where a tier has had no
+// session since. The rules in deploy/prometheus/alerts.yml warn after 7 days, and
+// are severe after 30.
 //
 // # What it does not do
 //
