@@ -51,13 +51,13 @@ func (p *Pool) Restore(now time.Time, cfg Config, saved *Saved) error {
 		}
 	}
 	switch at := slices.Index(p.tiers, inUse); {
-	case at >= 0:
-		p.active = at
-	case inUse != nil:
-		p.leaveTier(now, inUse)
-	default:
+	case inUse == nil || len(slots) == 0 || len(p.slots) == 0:
 		p.active = 0
 		p.active = p.takeOver(now)
+	case at >= 0:
+		p.active = at
+	default:
+		p.leaveTier(now, inUse)
 	}
 	p.advance(now)
 	p.settle(now)

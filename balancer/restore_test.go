@@ -49,11 +49,14 @@ func (w *twin) each(t *rapid.T, what string, do func(n int, p *Pool) string) {
 // step is one event, drawn once for both.
 func (w *twin) step(t *rapid.T) {
 	w.now = w.now.Add(time.Duration(rapid.OneOf(rapid.IntRange(0, 300), rapid.IntRange(0, 60000)).Draw(t, "ms")) * time.Millisecond)
-	name := rapid.SampledFrom(w.names).Draw(t, "name")
+	name := "nobody"
+	if len(w.names) > 0 {
+		name = rapid.SampledFrom(w.names).Draw(t, "name")
+	}
 	kind := rapid.IntRange(0, 19).Draw(t, "event")
 	switch {
 	case kind < 8:
-		w.acquire(t, rapid.SliceOfNDistinct(rapid.SampledFrom(w.names), 0, 2, rapid.ID).Draw(t, "tried"))
+		w.acquire(t, rapid.SliceOfNDistinct(rapid.SampledFrom(append(w.names, "nobody")), 0, 2, rapid.ID).Draw(t, "tried"))
 	case kind < 15 && len(w.lease) > 0:
 		w.end(t, rapid.IntRange(0, len(w.lease)-1).Draw(t, "lease"), rapid.IntRange(0, 3).Draw(t, "how"))
 	case kind < 18:
@@ -138,7 +141,7 @@ func drawnConfig(t *rapid.T) Config {
 	if rapid.Bool().Draw(t, "ramp") {
 		cfg.Ramp = Ramp{Over: time.Minute, Start: 0.1}
 	}
-	for i := range rapid.IntRange(1, 6).Draw(t, "backends") {
+	for i := range rapid.IntRange(0, 6).Draw(t, "backends") {
 		cfg.Backends = append(cfg.Backends, BackendConfig{
 			Name: fmt.Sprint("relay-", i), Key: fmt.Sprint("key-", i), Weight: rapid.IntRange(0, 4).Draw(t, "weight"),
 			Priority: rapid.IntRange(0, 2).Draw(t, "priority"), MaxSessions: rapid.IntRange(0, 3).Draw(t, "max"),
