@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"smtplb/internal/smtptest"
 )
 
@@ -317,4 +319,28 @@ func TestSmtpSourceSeesNoUpgrade(t *testing.T) {
 	smtptest.Eventually(t, patience, func() bool { return first.messages()+second.messages() == messages },
 		"%d messages, and none twice", messages)
 	t.Logf("%d + %d messages", first.messages(), second.messages())
+}
+
+// Relays that were found in DNS outlast an upgrade while DNS is away: what the old
+// process had found is used on.
+func TestUpgradeWhileDNSIsAway(t *testing.T) {
+	t.Parallel()
+	relay := smtptest.Start(t, smtptest.Script{})
+	z := startZone(t, "relay.test. 1 IN A 127.0.0.1")
+	p := startSuccession(t, site{
+		pool: quick, rest: z.config(),
+		backends: []string{fmt.Sprintf("{name: named, address: \"relay.test:%d\"}", relay.Addr().Port())},
+	}, raced)
+	if err := visit(p.address); err != nil {
+		t.Fatal(err)
+	}
+	z.fail(dns.RcodeServerFailure, false)
+	p.upgrade(t)
+	if err := visit(p.address); err != nil {
+		t.Error(err)
+	}
+	p.upgrade(t)
+	if err := visit(p.address); err != nil {
+		t.Error(err)
+	}
 }

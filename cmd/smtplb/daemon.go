@@ -80,7 +80,7 @@ func begin(ctx context.Context, load func() (*config.Config, error), std streams
 	sparePs(cfg.Workers)
 	log, level, flush := newLogger(cfg.Log, std.err)
 	defer flush()
-	d, err := newDaemon(ctx, cfg, log, newNames(log), from)
+	d, err := newDaemon(ctx, cfg, log, from.names(log), from)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"smtplb/internal/config"
@@ -61,6 +63,19 @@ func inherit() (*inherited, error) {
 		from.sockets = append(from.sockets, socket{f.Name, kind, address, f.FD})
 	}
 	return from, nil
+}
+
+// names are those of the daemon, with what the process before had found.
+func (from *inherited) names(log *zap.Logger) *names {
+	n := newNames(log)
+	if from.parent == nil || from.parent.Known() == nil {
+		return n
+	}
+	if err := json.Unmarshal(from.parent.Known(), &n.before); err != nil {
+		log.Warn("names: what the process before had found is dropped", zap.Error(err))
+		n.before = nil
+	}
+	return n
 }
 
 // activate takes the sockets that systemd has opened, sd_listen_fds(3).

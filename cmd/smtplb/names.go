@@ -31,6 +31,7 @@ type names struct {
 	watcher  *resolve.Watcher
 	changed  chan struct{} // holds one: records have become others
 	own      atomic.Pointer[[]netip.AddrPort]
+	before   []resolve.Known // what the process before had found
 
 	// fails is told of names that fail, and with nil that they do not; nil: nobody
 	// is told. Not to be changed once names are looked up by Run.
@@ -94,19 +95,24 @@ type finder func(resolve.Query) ([]resolve.Record, error)
 
 // learn looks up what a configuration asks for, and waits for it, but not for ever.
 //
+// Of what the process before had found nothing is lost where DNS fails just now.
 // A name that cannot be looked up is no reason not to start: at a reboot DNS may come
 // up later than this, and other relays are there. It is for a reload, though, if the
 // file had it not before: whoever has written it is there to mend it. A name
 // that says that there is no such service is a mistake at any time.
 func (n *names) learn(ctx context.Context, cfg, before *config.Config) finder {
 	n.use(cfg)
+	asked := queries(cfg)
+	if before == nil {
+		n.watcher.Learn(slices.DeleteFunc(n.before, func(k resolve.Known) bool { return !slices.Contains(asked, k.Query) }))
+	}
 	patience := startTime
 	if before != nil {
 		patience = reloadTime
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	n.watcher.Refresh(ctx, queries(cfg)...)
+	n.watcher.Refresh(ctx, asked...)
 	excused := func(_ resolve.Query, err error) bool { return resolve.FaultOf(err) != resolve.NoService }
 	if before != nil {
 		known := map[resolve.Query]bool{}

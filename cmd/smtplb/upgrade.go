@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"strings"
@@ -101,7 +102,12 @@ func (d *daemon) upgrade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	child, err := handover.Start(ctx, program, files)
+	known, err := json.Marshal(d.names.watcher.Known())
+	if err != nil {
+		closeFiles(files)
+		return err
+	}
+	child, err := handover.Start(ctx, program, files, known)
 	closeFiles(files)
 	if err != nil {
 		return err

@@ -53,8 +53,9 @@ type Child struct {
 }
 
 // Start starts the program and gives it duplicates of the files, under their
-// names. The caller ends with Release or Kill.
-func Start(ctx context.Context, program Program, files []File) (*Child, error) {
+// names, and what it should know before it prepares: JSON, or nil. The caller ends
+// with Release or Kill.
+func Start(ctx context.Context, program Program, files []File, known []byte) (*Child, error) {
 	if os.Getpid() == 1 {
 		return nil, errors.New("process 1, of a container, cannot be replaced: when it ends, all end; stop and start the container")
 	}
@@ -62,7 +63,7 @@ func Start(ctx context.Context, program Program, files []File) (*Child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
 	}
-	greeting := &hello{Version: version}
+	greeting := &hello{Version: version, Known: known}
 	fds := []uintptr{0, 1, 2, uintptr(ends[1])}
 	for _, f := range files {
 		greeting.Files = append(greeting.Files, f.Name)

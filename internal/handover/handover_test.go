@@ -78,6 +78,7 @@ func beNew(how string) int {
 	}
 	_ = json.NewEncoder(out).Encode(seen{
 		PID: os.Getpid(), Parent: os.Getppid(), State: state, Open: open, Names: []string{files[0].Name, files[1].Name},
+		Known:    parent.Known(),
 		Watchdog: os.Getenv("WATCHDOG_USEC") + "/" + os.Getenv("WATCHDOG_PID"), Variable: os.Getenv(variable),
 	})
 	return 0
@@ -86,7 +87,7 @@ func beNew(how string) int {
 // seen is what the new process sees.
 type seen struct {
 	PID, Parent        int
-	State              json.RawMessage
+	State, Known       json.RawMessage
 	Open, Names        []string
 	Watchdog, Variable string
 }
@@ -132,7 +133,7 @@ func TestNewProcessTakesOver(t *testing.T) {
 	}
 	defer conn.Close()
 	given, out := files(t)
-	c, err := Start(t.Context(), again(t, "serve"), given)
+	c, err := Start(t.Context(), again(t, "serve"), given, []byte(`{"relay.test":25}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,6 +160,9 @@ func TestNewProcessTakesOver(t *testing.T) {
 	}
 	if !bytes.Equal(got.State, state) {
 		t.Errorf("%d bytes of state, want %d", len(got.State), len(state))
+	}
+	if string(got.Known) != `{"relay.test":25}` {
+		t.Errorf("it knows %s before it prepares", got.Known)
 	}
 	if !slices.Equal(got.Names, []string{"socket", "out"}) {
 		t.Errorf("files %q", got.Names)
@@ -222,7 +226,7 @@ func TestNewProcessThatFailsChangesNothing(t *testing.T) {
 }
 
 func steps(ctx context.Context, program Program, given []File, started func()) error {
-	c, err := Start(ctx, program, given)
+	c, err := Start(ctx, program, given, nil)
 	if err != nil {
 		return err
 	}

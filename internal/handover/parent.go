@@ -15,6 +15,7 @@ import (
 type Parent struct {
 	*line
 	files []File
+	known []byte
 }
 
 // helloTime is how long the old process may take to say what it gives: it has
@@ -52,6 +53,7 @@ func Inherit() (*Parent, error) {
 		unix.CloseOnExec(firstFD + i)
 		p.files = append(p.files, File{name, firstFD + i})
 	}
+	p.known = m.Hello.Known
 	if m.Hello.Version != version {
 		err := fmt.Errorf("the process to replace hands over by version %d, this one by %d: stop and start", m.Hello.Version, version)
 		p.Failed(err)
@@ -62,6 +64,9 @@ func Inherit() (*Parent, error) {
 
 // Files are those of the old process; they are the caller's.
 func (p *Parent) Files() []File { return p.files }
+
+// Known is what the old process has given to Start; nil if that is nothing.
+func (p *Parent) Known() []byte { return p.known }
 
 // Prepared says that nothing may fail any more, with the names of the files that
 // are used, and waits for the state.

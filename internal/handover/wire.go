@@ -36,8 +36,9 @@ type message struct {
 }
 
 type hello struct {
-	Version int      `json:"version"`
-	Files   []string `json:"files"` // names, by descriptor from firstFD on
+	Version int             `json:"version"`
+	Files   []string        `json:"files"` // names, by descriptor from firstFD on
+	Known   json.RawMessage `json:"known,omitempty"`
 }
 
 type prepared struct {
