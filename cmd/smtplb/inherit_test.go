@@ -34,16 +34,19 @@ func opened(t *testing.T, name, kind, host string) socket {
 	return socket{name: name, kind: kind, address: localAddress(fd), fd: fd}
 }
 
-func TestClaimGivesEachItsSocket(t *testing.T) {
-	for _, test := range []struct {
-		name     string
-		replaces bool // a process; else they are systemd's
-		sockets  func() []socket
-		change   func(*config.Config, []socket)
-		want     []string // names of listeners whose sockets are taken
-		admin    bool
-		err      string
-	}{
+// claim is a case of TestClaimGivesEachItsSocket.
+type claim struct {
+	name     string
+	replaces bool // a process; else they are systemd's
+	sockets  func() []socket
+	change   func(*config.Config, []socket)
+	want     []string // names of listeners whose sockets are taken
+	admin    bool
+	err      string
+}
+
+func claims(t *testing.T) []claim {
+	return []claim{
 		{
 			name: "nothing", sockets: func() []socket { return nil },
 		}, {
@@ -101,7 +104,11 @@ func TestClaimGivesEachItsSocket(t *testing.T) {
 			},
 			err: "systemd gives a socket other.socket on 127.0.0.3:",
 		},
-	} {
+	}
+}
+
+func TestClaimGivesEachItsSocket(t *testing.T) {
+	for _, test := range claims(t) {
 		t.Run(test.name, func(t *testing.T) {
 			smtptest.CheckDescriptors(t)
 			all := test.sockets()

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -61,6 +62,8 @@ func TestSocketGoesToAnotherServer(t *testing.T) {
 		t.Error(err)
 	}
 	for range 2 {
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Serve: %v", err)
+		}
 	}
 }
