@@ -9,19 +9,24 @@ type Admin struct {
 	Address netip.AddrPort `koanf:"address"`
 
 	// TokenFile is the path of a file that holds the token asked for before
-	// anything is changed. Default "": changes are open, on loopback only.
+	// anything is changed, and off loopback before anything is told. Takes effect
+	// at a start only, as all of this section. Default "": changes are open, on
+	// loopback only.
 	TokenFile string `koanf:"token_file"`
 
-	// TLS makes it HTTPS. Default: HTTP.
+	// TLS makes it HTTPS. The files are read again at a reload, so that a
+	// certificate may be renewed. Default: HTTP.
 	TLS AdminTLS `koanf:"tls"`
 }
 
 // AdminTLS is the certificate of the HTTP server. Both files are needed, or none.
 type AdminTLS struct {
 	// Cert is the path of a PEM file with the certificate, and the chain below it.
+	// Default "": HTTP.
 	Cert string `koanf:"cert"`
 
-	// Key is the path of a PEM file with the certificate's private key.
+	// Key is the path of a PEM file with the certificate's private key. Default "":
+	// HTTP.
 	Key string `koanf:"key"`
 }
 

@@ -4,24 +4,27 @@ package config
 // data: nothing in it changes after Parse, so any number of goroutines may
 // read it.
 type Config struct {
-	// Listeners are the addresses clients connect to. At least one.
+	// Listeners are the addresses that clients connect to, each with who may and
+	// which pool takes them. At least one, at most 1000.
 	Listeners []Listener `koanf:"listeners"`
 
-	// Pools are the groups of relays that listeners and routes name. At least
-	// one.
+	// Pools are the groups of relays that listeners and routes name. The relays of
+	// one pool can stand in for each other. At least one, at most 1000.
 	Pools []Pool `koanf:"pools"`
 
-	// Admin is the HTTP server for the dashboard, metrics and the API.
+	// Admin is the HTTP server for the dashboard, health, metrics and the API,
+	// which smtplb's own commands use too.
 	Admin Admin `koanf:"admin"`
 
 	// Log says what is logged, and how.
 	Log Log `koanf:"log"`
 
-	// DNS says whom to ask for names. An addition to what a file needs: without
-	// it the system's own settings hold.
+	// DNS says whom to ask for the names of relays. Without it the system's own
+	// settings hold.
 	DNS DNS `koanf:"dns"`
 
-	// Workers is the number of event loops, 0 to 256. Default 0: one per CPU.
+	// Workers is the number of event loops, each with a thread of its own, 0 to
+	// 256. Takes effect at a start only. Default 0: one per CPU.
 	Workers int `koanf:"workers"`
 
 	// Warnings are things that are allowed but rarely meant, sorted by line,
@@ -42,10 +45,11 @@ func (c *Config) Pool(name string) *Pool {
 
 // Log is what is logged, and how.
 type Log struct {
-	// Level is the least severe level written: debug, info, warn or error.
-	// Default info. Session lines are info.
+	// Level is the least severe level written: debug, info, warn or error. The
+	// line of each session is info, so that warn leaves them out. Default info.
 	Level LogLevel `koanf:"level"`
 
-	// Format is json, for machines, or console, for people. Default json.
+	// Format is json, for machines, or console, for people. Takes effect at a
+	// start only. Default json.
 	Format LogFormat `koanf:"format"`
 }

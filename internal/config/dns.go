@@ -62,20 +62,32 @@ func (r *report) checkDNS(d *DNS) {
 // Discovered is what the backends that are found in DNS have in common: of what a
 // backend can be told, all that the records do not say.
 type Discovered struct {
-	// Port is that of the relays with mx, 1 to 65535; the records of srv say it
-	// themselves. Default 0: 25.
+	// Port is that of the relays with mx; the records of srv say it themselves.
+	// Default 0: 25.
 	Port int `koanf:"port"`
 
-	// MaxSessions is the most sessions of each at one time, 0 to 10000000; 0 is
-	// no limit. Default 0.
+	// MaxSessions is the most sessions of each at one time, 0 to 10000000.
+	// Default 0: no limit.
 	MaxSessions int `koanf:"max_sessions"`
 
-	// ProxyProtocol, Source, Interface, FWMark and Transparent are as a backend's.
+	// ProxyProtocol is the PROXY header that the relays want: v1, v2, or "".
+	// Default "": none.
 	ProxyProtocol ProxyProtocol `koanf:"proxy_protocol"`
-	Source        netip.Addr    `koanf:"source"`
-	Interface     string        `koanf:"interface"`
-	FWMark        uint32        `koanf:"fwmark"`
-	Transparent   bool          `koanf:"transparent"`
+
+	// Source is the local address to connect from. Default "": as the kernel
+	// chooses.
+	Source netip.Addr `koanf:"source"`
+
+	// Interface is the network interface to connect through. Default "": as the
+	// kernel chooses.
+	Interface string `koanf:"interface"`
+
+	// FWMark is the firewall mark set on the connections. Default 0: none.
+	FWMark uint32 `koanf:"fwmark"`
+
+	// Transparent connects from the client's own address (TPROXY). In this version
+	// it has no effect, which a line at each start says. Default false.
+	Transparent bool `koanf:"transparent"`
 }
 
 // Backend is one of those found, as if it had been written.

@@ -13,8 +13,8 @@ type Failover struct {
 	// 1000; all of them, where it has fewer. Default 1.
 	MinHealthy int `koanf:"min_healthy"`
 
-	// FailbackDelay is how long a tier must have been usable before it takes
-	// over again, 0s to 24h. Default 2m.
+	// FailbackDelay is how long a tier must have been usable without a break
+	// before it takes over again, 0s to 24h. Default 2m.
 	FailbackDelay time.Duration `koanf:"failback_delay"`
 
 	// KeepWarm sends some sessions to the next tier down, so that it has a
@@ -27,15 +27,17 @@ type Failover struct {
 
 // KeepWarm is the traffic given to the next tier down while it is healthy.
 type KeepWarm struct {
-	// Share is its part of new sessions, 0% to 50%. Default 0%: none.
+	// Share is its part of new sessions, 0% to 50%; we recommend 10%. Default 0%:
+	// none.
 	Share Share `koanf:"share"`
 
 	// MinPerHour is the fewest sessions an hour it gets, 0 to 1000000, however
-	// little Share comes to. Default 0.
+	// little Share comes to: taken from whatever comes, every second session at
+	// most. Default 0: Share alone decides.
 	MinPerHour int `koanf:"min_per_hour"`
 
 	// MaxSessions is the most sessions at one time given for warmth, 0 to
-	// 10000000; 0 is no limit. Default 0.
+	// 10000000. Default 0: no limit.
 	MaxSessions int `koanf:"max_sessions"`
 }
 
@@ -45,7 +47,7 @@ type Ramp struct {
 	// is no limit. Default 0s.
 	Over time.Duration `koanf:"over"`
 
-	// Start is the share taken at first, above 0% to 100%. Default 10%.
+	// Start is the share taken at first, at most 100%. Default 10%.
 	Start Share `koanf:"start"`
 }
 

@@ -15,11 +15,12 @@ type Probe struct {
 	// Default 5s.
 	Interval time.Duration `koanf:"interval"`
 
-	// FastInterval is used instead while a backend is changing state, 100ms up
-	// to Interval. Default 1s.
+	// FastInterval is the time between checks while a backend is changing state,
+	// at most Interval. Default 1s.
 	FastInterval time.Duration `koanf:"fast_interval"`
 
-	// Timeout bounds one whole check, 100ms to 5m. Default 15s.
+	// Timeout bounds one whole check, 100ms to 5m. Keep it above the time that the
+	// relays take to greet: postscreen takes 6s. Default 15s.
 	Timeout time.Duration `koanf:"timeout"`
 
 	// Rise is how many good checks in a row bring a backend up, 1 to 100.
@@ -32,8 +33,8 @@ type Probe struct {
 	// HELO is the name said in EHLO. Default: the machine's name.
 	HELO string `koanf:"helo"`
 
-	// STARTTLS asks for TLS after EHLO; a backend that refuses is down. Only
-	// with type smtp. Default false.
+	// STARTTLS asks for TLS after EHLO, and goes on inside; a backend that refuses
+	// is down. Only with type smtp. Default false.
 	STARTTLS bool `koanf:"starttls"`
 
 	// MailFrom is the sender in a MAIL FROM that a backend must take, then
@@ -46,24 +47,24 @@ type Probe struct {
 	RcptTo string `koanf:"rcpt_to"`
 
 	// Address is what is checked in place of the backend's own address:
-	// IP:port, name:port, or :port for another port of the backend itself
-	// (Host is then empty). Default "": the backend's own address.
+	// IP:port, name:port, or :port for another port of the backend itself.
+	// Default "": the backend's own address.
 	Address Endpoint `koanf:"address"`
 }
 
 // Passive takes a backend out for a while on the evidence of live sessions.
 // The last usable backend is never taken out.
 type Passive struct {
-	// Failures is how many failed sessions in a row eject a backend, 1 to
-	// 1000. Default 3.
+	// Failures is how many sessions in a row must fail on a backend to eject it, 1
+	// to 1000. Only what fails before the greeting counts. Default 3.
 	Failures int `koanf:"failures"`
 
-	// Eject is how long the first ejection lasts, above 0s up to MaxEject.
-	// Default 30s.
+	// Eject is how long the first ejection lasts, at most MaxEject; each one after
+	// it lasts twice as long. Default 30s.
 	Eject time.Duration `koanf:"eject"`
 
-	// MaxEject is the longest that repeated ejections grow to, up to 24h.
-	// Default 5m.
+	// MaxEject is the longest that repeated ejections grow to. A backend that
+	// holds out as long as that begins anew. Default 5m.
 	MaxEject time.Duration `koanf:"max_eject"`
 }
 

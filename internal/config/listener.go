@@ -7,15 +7,16 @@ import (
 
 // Listener is one address that clients connect to.
 type Listener struct {
-	// Name is the listener's name in logs and metrics. Default: its address.
+	// Name is the listener's name in logs. Default: its address.
 	Name string `koanf:"name"`
 
 	// Address is the IP and port to listen on, such as "192.0.2.25:25" or
-	// "[::]:25". It need not be up yet. Required.
+	// "[::]:25". It need not be up yet: keepalived may move it here later.
+	// Required.
 	Address netip.AddrPort `koanf:"address"`
 
-	// Pool is the name of the pool that takes clients no route names. May be
-	// left out where there is only one pool.
+	// Pool is the name of the pool that takes the clients that no route names.
+	// Default: the only pool; required where there are several.
 	Pool string `koanf:"pool"`
 
 	// Allow are the networks that may connect, such as 10.0.0.0/8; a bare
@@ -36,23 +37,27 @@ type Listener struct {
 	// 465). Default smtp.
 	Protocol Protocol `koanf:"protocol"`
 
-	// DeniedReply is what a client outside Allow gets: 421, so that its queue
-	// waits; 554, so that its mail bounces; drop, nothing. Default 421.
+	// DeniedReply is what a client outside Allow gets: 421, so that its mail waits
+	// in its queue; 554, so that its mail bounces; drop, a close without a word.
+	// Default 421.
 	DeniedReply DeniedReply `koanf:"denied_reply"`
 
 	// AcceptProxy are the networks whose connections must begin with a PROXY
-	// protocol header, which then gives the client's address. Default: none.
+	// protocol header (v1 or v2), which then gives the client's address; Allow,
+	// Deny and Routes look at that one. Default: none.
 	AcceptProxy []netip.Prefix `koanf:"accept_proxy"`
 
-	// Hostname is our name in our own replies. Default: the machine's name.
+	// Hostname is our name in our own replies, such as 421. Default: the machine's
+	// name.
 	Hostname string `koanf:"hostname"`
 
 	// MaxSessions is the most sessions at one time, 0 to 10000000; 0 is no
-	// limit. Default 10000.
+	// limit. Clients over it read 421 4.7.0. Default 10000.
 	MaxSessions int `koanf:"max_sessions"`
 
 	// MaxSessionsPerClient is the most sessions at one time from one client
-	// address, 0 to 10000000; 0 is no limit. Default 0.
+	// address, 0 to 10000000. A client over it reads 421 4.7.0. Default 0: no
+	// limit.
 	MaxSessionsPerClient int `koanf:"max_sessions_per_client"`
 }
 

@@ -8,12 +8,14 @@ import (
 
 // Pool is a group of relays that can stand in for each other.
 type Pool struct {
-	// Name is what listeners and routes call the pool. Where there is only one
-	// pool it may be left out: it then is what they call it.
+	// Name is what listeners and routes call the pool, and what it is called in
+	// logs, metrics and commands. Default: what they call it, where there is only
+	// one pool; required where there are several.
 	Name string `koanf:"name"`
 
-	// Balance is how a relay is chosen within a tier. Only least_connections,
-	// weighted, which is the default.
+	// Balance is how a relay is chosen within a tier: the one with the fewest
+	// sessions for its weight, counted so that the shares are exact with few
+	// sessions too. There is no other rule. Default least_connections.
 	Balance Balance `koanf:"balance"`
 
 	// Backends are the relays. Required, unless Discover finds them.
@@ -21,7 +23,8 @@ type Pool struct {
 
 	// Discover fills the backends from DNS instead: mx:NAME (the preference
 	// becomes the priority) or srv:NAME (priority, weight and port are taken
-	// over). They are looked up again as the TTL says. Default "": no discovery.
+	// over). They are looked up again as the TTL says; while DNS does not answer,
+	// what was found last stays. Excludes Backends. Default "": no discovery.
 	Discover Discover `koanf:"discover"`
 
 	// Discovered is what the backends that Discover finds have in common.
@@ -30,8 +33,9 @@ type Pool struct {
 	// Failover says when another tier takes over, and when it hands back.
 	Failover Failover `koanf:"failover"`
 
-	// SlowStart is how long a backend that came back takes to reach its full
-	// weight, 0s to 1h; 0s is at once. Not used at start-up. Default 30s.
+	// SlowStart is how long a backend that came back takes to its full weight,
+	// from a tenth of it, 0s to 1h; 0s is at once. Not used at start-up. Default
+	// 30s.
 	SlowStart time.Duration `koanf:"slow_start"`
 
 	// Probe is the active health check.
@@ -46,8 +50,8 @@ type Pool struct {
 
 // Backend is one relay.
 type Backend struct {
-	// Name is the relay's name in logs, metrics and commands, once in its pool.
-	// Default: its address.
+	// Name is the relay's name in logs, metrics and commands. No two relays of a
+	// pool have the same. Default: its address.
 	Name string `koanf:"name"`
 
 	// Address is the relay's IP:port, or name:port for all A and AAAA records
@@ -55,39 +59,44 @@ type Backend struct {
 	Address Endpoint `koanf:"address"`
 
 	// Weight is the relay's share of its tier, against the other weights, 0 to
-	// 1000; 0 takes no new sessions. Default 1.
+	// 1000: one of weight 2 gets twice the sessions of one of weight 1; 0 takes no
+	// new sessions. Default 1.
 	Weight int `koanf:"weight"`
 
-	// Site is a label, for people. Default "".
+	// Site says where the relay stands: a label for people, in logs, metrics and
+	// on the dashboard. It changes nothing, Priority does. Default "": none.
 	Site string `koanf:"site"`
 
-	// Priority is the tier, 0 to 65535: 0 is used first, 1 when 0 is not
-	// usable, and so on. Default 0.
+	// Priority is the tier, 0 to 65535: the relays of the lowest one are used
+	// first, those of the next one when that is not usable, and so on. Default 0.
 	Priority int `koanf:"priority"`
 
-	// MaxSessions is the most sessions at one time, 0 to 10000000; 0 is no
-	// limit. Default 0.
+	// MaxSessions is the most sessions at one time, 0 to 10000000. While every
+	// relay of a tier has as many, the next tier helps out. Default 0: no limit.
 	MaxSessions int `koanf:"max_sessions"`
 
 	// ProxyProtocol is the PROXY header the relay wants before anything else:
-	// v1, v2, or "" for none. Default "".
+	// v1, v2, or "" for none. A relay that expects one must get it, one that does
+	// not must not. Checks send it too. Default "": none.
 	ProxyProtocol ProxyProtocol `koanf:"proxy_protocol"`
 
 	// Source is the local address to connect from, so that a relay behind the
-	// second ISP is reached through it. Of a name, addresses of the other family
-	// are left out. Default "": as the kernel chooses.
+	// second ISP is reached through it; of a name, addresses of the other family
+	// are left out. Checks leave the same way, here and with Interface and FWMark.
+	// Default "": as the kernel chooses.
 	Source netip.Addr `koanf:"source"`
 
 	// Interface is the network interface to connect through. Default "": as
 	// the kernel chooses.
 	Interface string `koanf:"interface"`
 
-	// FWMark is the firewall mark set on the connection, 0 to 4294967295; 0 is
-	// none. Default 0.
+	// FWMark is the firewall mark set on the connection, 0 to 4294967295, for
+	// routing rules (ip rule add fwmark). Needs CAP_NET_ADMIN. Default 0: none.
 	FWMark uint32 `koanf:"fwmark"`
 
 	// Transparent connects from the client's own address (TPROXY). Excludes
-	// Source. Default false.
+	// Source. In this version it has no effect, which a line at each start says.
+	// Default false.
 	Transparent bool `koanf:"transparent"`
 }
 

@@ -7,11 +7,10 @@ import (
 
 // Timeouts bound each step of a session.
 type Timeouts struct {
-	// Connect bounds one connection attempt, 1ms up to SessionSetup.
-	// Default 5s.
+	// Connect bounds one connection attempt, at most SessionSetup. Default 5s.
 	Connect time.Duration `koanf:"connect"`
 
-	// Greeting bounds the wait for one relay's whole greeting, 1ms up to
+	// Greeting bounds the wait for one relay's whole greeting, at most
 	// SessionSetup. Default 15s.
 	Greeting time.Duration `koanf:"greeting"`
 
@@ -20,17 +19,19 @@ type Timeouts struct {
 	// time below Greeting. Default auto.
 	Hedge Hedge `koanf:"hedge"`
 
-	// SessionSetup bounds all attempts of one session together, 1ms to 5m: the
-	// client waits 5 minutes for its greeting (RFC 5321, 4.5.3.2.1).
-	// Default 60s.
+	// SessionSetup bounds all attempts of one session together: the client waits 5
+	// minutes for its greeting (RFC 5321, 4.5.3.2.1). When it is over the client
+	// reads 421 4.3.2. Default 60s.
 	SessionSetup time.Duration `koanf:"session_setup"`
 
-	// Idle is how long an established session may be silent, 11m to 24h.
+	// Idle is how long an established session may be silent, 11m to 24h: less
+	// would cut a client that waits for the reply to its message, which it may do
+	// for 10 minutes (RFC 5321, 4.5.3.2.6). A client is never cut while it waits.
 	// Default 15m.
 	Idle time.Duration `koanf:"idle"`
 
-	// Drain is how long sessions may go on once we are told to stop, 0s to
-	// 24h; 0s is not at all. Default 15m.
+	// Drain is how long sessions may go on once we are told to stop, 0s to 24h;
+	// 0s is not at all. At its end those go on that wait for a reply. Default 15m.
 	Drain time.Duration `koanf:"drain"`
 }
 
