@@ -139,11 +139,20 @@ func TestDocsConfigurationsAreAccepted(t *testing.T) {
 	}
 }
 
+var poolName = regexp.MustCompile(`(?m)^  - name: (\S+)$`)
+
 // completed adds the sections that a part of a file leaves out.
 func completed(text string) string {
 	has := func(key string) bool { return strings.HasPrefix(text, key) || strings.Contains(text, "\n"+key) }
 	if !has("listeners:") {
-		text += "listeners:\n  - {address: \"192.0.2.25:25\", allow: [\"10.10.0.0/16\"]}\n"
+		pools := poolName.FindAllStringSubmatch(text, -1)
+		text += "listeners:\n"
+		for i, pool := range pools {
+			text += fmt.Sprintf("  - {address: \"192.0.2.%d:25\", allow: [\"10.10.0.0/16\"], pool: %s}\n", 25+i, pool[1])
+		}
+		if len(pools) == 0 {
+			text += "  - {address: \"192.0.2.25:25\", allow: [\"10.10.0.0/16\"]}\n"
+		}
 	}
 	if !has("pools:") {
 		text += "pools:\n  - backends:\n      - {address: \"10.10.1.11:25\"}\n"
