@@ -21,7 +21,7 @@ var demoConfig []byte
 
 const demoHelp = `
 smtplb takes mail on %[1]s to relay-a and relay-b (site hq, two to one), and one session in ten to relay-c (site dr)
-to keep it warm; all when hq is down, until hq has been up for 10 s again. Try, in another terminal:
+to keep it warm; all when hq is down, until hq is up for 10 s again. Watch http://%[2]s/ and, in another terminal, try:
   swaks --server %[1]s --from you@example.com --to me@example.net
   curl -s smtp://%[1]s/demo --mail-from you@example.com --mail-rcpt me@example.net -T - <<<$'Subject: hello\n\nfrom a shell'
 Then type here:  stop relay-a  |  busy relay-a (greets 421)  |  silent relay-a  |  start relay-a  |  status  |  quit
@@ -61,7 +61,7 @@ func runDemo(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	d.printf(demoHelp, cfg.Listeners[0].Address)
+	d.printf(demoHelp, cfg.Listeners[0].Address, d.daemon.admin.Addr())
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
 	go d.obey(std.in, quit)

@@ -103,7 +103,7 @@ func check(t *testing.T, answer *httptest.ResponseRecorder, want int) {
 
 func TestEveryAnswerIsSafeInABrowser(t *testing.T) {
 	r := newRig(t)
-	for _, path := range []string{"/healthz", "/metrics", "/api/v1/status", "/api/v1/openapi.yaml", "/nothing", "/"} {
+	for _, path := range []string{"/healthz", "/metrics", "/api/v1/status", "/api/v1/openapi.yaml", "/nothing", "/dashboard/nothing"} {
 		h := r.ask(t, "GET", path).Header()
 		for name, want := range map[string]string{
 			"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",

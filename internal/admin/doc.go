@@ -23,12 +23,14 @@
 //
 // # What it answers
 //
+//	GET  /                     the dashboard, and its files below /dashboard/
 //	GET  /healthz              200 while the process lives
 //	GET  /readyz               200 or 503, with the reason
 //	GET  /metrics              Prometheus, prefix smtplb_
 //	GET  /api/v1/status        everything, as JSON
 //	GET  /api/v1/sessions      the sessions that run, those that have run longest
 //	GET  /api/v1/events        what happened lately
+//	GET  /api/v1/stream        the state every second, as server-sent events
 //	GET  /api/v1/openapi.yaml  the API's description
 //	POST /api/v1/backends/{pool}/{name}/{verb}   drain, enable or disable
 //	POST /api/v1/reload        read the configuration file again
@@ -39,8 +41,8 @@
 //
 // # Who may ask
 //
-// /healthz, /readyz and the API's description are open: they tell nothing of the
-// relays. Listening on loopback without a token, the server answers whoever is
+// /healthz, /readyz, the dashboard's files and the API's description are open:
+// they tell nothing of the relays. Listening on loopback without a token, the server answers whoever is
 // on this machine, readers and changers. With a token, changing needs
 // "Authorization: Bearer TOKEN". Off loopback reading needs it too, and an
 // address off loopback without a token is refused by Listen.
@@ -50,6 +52,17 @@
 // even read the answers (DNS rebinding). So without a token the Host must be
 // a name or address of loopback, and no change is taken from a page of another
 // origin, token or not. No answer allows a foreign origin to read it (CORS).
+//
+// # The dashboard
+//
+// A page without a framework and without a build: the files in dashboard are
+// what the browser runs, one subject each, and the only library is uPlot, for
+// the charts (dashboard/vendor). The page asks nothing but this server, and its
+// Content-Security-Policy holds it to that. It shows what the stream tells.
+//
+// One snapshot a second is made for all who watch, and none while nobody does.
+// The history for the charts is kept all the time: a snapshot each five seconds,
+// and 1.4 KB for each backend.
 //
 // # The metrics
 //

@@ -125,6 +125,7 @@ func TestEveryFieldOfAnAnswerIsDescribed(t *testing.T) {
 	compare(t, doc, "EventList", reflect.TypeFor[eventList](), seen)
 	compare(t, doc, "Reloaded", reflect.TypeFor[Reloaded](), seen)
 	compare(t, doc, "Done", reflect.TypeFor[done](), seen)
+	compare(t, doc, "History", reflect.TypeFor[historyReport](), seen)
 	compare(t, doc, "Problem", reflect.TypeFor[problem](), seen)
 	for name := range doc.Components.Schemas {
 		if !seen[name] {
@@ -190,7 +191,7 @@ func jsonType(t reflect.Type) string {
 		return "boolean"
 	case reflect.Float64:
 		return "number"
-	case reflect.Int, reflect.Int64, reflect.Uint64:
+	case reflect.Int, reflect.Int64, reflect.Uint32, reflect.Uint64:
 		return "integer"
 	case reflect.Map:
 		return "object"

@@ -111,6 +111,9 @@ func (r *rig) established(t *testing.T, greeting time.Duration) (backend string)
 func (r *rig) ask(t *testing.T, method, path string, change ...func(*http.Request)) *httptest.ResponseRecorder {
 	t.Helper()
 	r.began = r.StartedAt
+	if r.feed == nil {
+		r.feed = newFeed(r.Server)
+	}
 	handler, err := r.handler()
 	if err != nil {
 		t.Fatal(err)

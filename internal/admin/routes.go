@@ -23,6 +23,7 @@ func (s *Server) routes(metrics http.Handler) []route {
 		{"GET", "/api/v1/status", readers, s.serveStatus},
 		{"GET", "/api/v1/sessions", readers, s.serveSessions},
 		{"GET", "/api/v1/events", readers, s.serveEvents},
+		{"GET", "/api/v1/stream", readers, s.serveStream},
 		{"GET", "/api/v1/openapi.yaml", anybody, serveDescription},
 		{"POST", "/api/v1/backends/{pool}/{name}/{verb}", changers, s.serveVerb},
 		{"POST", "/api/v1/reload", changers, s.serveReload},
@@ -38,6 +39,9 @@ func (s *Server) handler() (http.Handler, error) {
 	mux := http.NewServeMux()
 	for _, r := range s.routes(metrics) {
 		mux.HandleFunc(r.method+" "+r.path, s.guard(r.who, r.handle))
+	}
+	if err := s.addDashboard(mux); err != nil {
+		return nil, err
 	}
 	return http.MaxBytesHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())

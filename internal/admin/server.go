@@ -65,6 +65,7 @@ type Server struct {
 
 	observations observations
 	events       events
+	feed         *feed // set by Listen
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -98,6 +99,7 @@ func (s *Server) Listen() error {
 	if s.began.IsZero() {
 		s.began = s.time()
 	}
+	s.feed = newFeed(s)
 	handler, err := s.handler()
 	if err != nil {
 		return fmt.Errorf("admin: %w", err)
@@ -189,15 +191,16 @@ func (s *Server) Serve() error {
 		return http.ErrServerClosed
 	case server == nil:
 		return errors.New("admin: Serve without Listen")
-	case s.TLS != nil:
-		return server.ServeTLS(listener, "", "")
-	default:
-		return server.Serve(listener)
 	}
+	s.feed.keepHistory()
+	if s.TLS != nil {
+		return server.ServeTLS(listener, "", "")
+	}
+	return server.Serve(listener)
 }
 
-// Shutdown stops accepting and waits for answers under way, or until ctx ends:
-// then it cuts them and returns ctx's error.
+// Shutdown stops accepting, ends the streams, and waits for answers under way, or
+// until ctx ends: then it cuts them and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	server, listener := s.http, s.listener
@@ -206,6 +209,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if server == nil {
 		return nil
 	}
+	s.feed.close()
 	err := server.Shutdown(ctx)
 	if err != nil {
 		_ = server.Close()

@@ -92,7 +92,7 @@ func (s *Server) status() *status {
 	now := s.time()
 	st := &status{
 		Version: s.Version, StartedAt: s.began, Uptime: now.Sub(s.began).Seconds(),
-		Listeners: []listenerStatus{}, Pools: []poolStatus{}, Sessions: s.sessions(), Names: s.nameStatus(now),
+		Listeners: []listenerStatus{}, Pools: s.poolStatuses(), Sessions: s.sessions(), Names: s.nameStatus(now),
 	}
 	st.Ready, st.NotReady = s.ready()
 	if s.Listeners != nil {
@@ -100,10 +100,17 @@ func (s *Server) status() *status {
 			st.Listeners = append(st.Listeners, listenerStatus(l))
 		}
 	}
-	for _, p := range s.pools() {
-		st.Pools = append(st.Pools, s.poolStatus(now, &p))
-	}
 	return st
+}
+
+// poolStatuses asks all pools for their state now.
+func (s *Server) poolStatuses() []poolStatus {
+	now := s.time()
+	all := []poolStatus{}
+	for _, p := range s.pools() {
+		all = append(all, s.poolStatus(now, &p))
+	}
+	return all
 }
 
 // sessions are the proxy's counts. Every end is there, with 0 if need be: a
