@@ -136,6 +136,10 @@ var arrows = []arrow{
 		reason: "black-box tests are the end of every arrow",
 	},
 	{
+		to: []string{"github.com/chromedp"}, unless: []string{"e2e"}, tests: true,
+		reason: "a browser is driven by black-box tests only",
+	},
+	{
 		to: []string{"bench"}, unless: []string{"bench", "cmd/smtpbench"}, tests: true,
 		reason: "measuring code is used by smtpbench only",
 	},
@@ -197,6 +201,8 @@ func TestForbiddenArrowsAreCaught(t *testing.T) {
 		{"systemd below", listed{ImportPath: "smtplb/proxy", Imports: []string{"github.com/coreos/go-systemd/v22/activation"}}, "without it"},
 		{"the hand-over takes a logger", listed{ImportPath: "smtplb/internal/handover", Imports: []string{"go.uber.org/zap"}}, "by system calls"},
 		{"a command imported", listed{ImportPath: "smtplb/e2e", TestImports: []string{"smtplb/cmd/smtplb"}}, "imports a command"},
+		{"e2e drives a browser", listed{ImportPath: "smtplb/e2e", TestImports: []string{"github.com/chromedp/chromedp"}}, ""},
+		{"another drives a browser", listed{ImportPath: "smtplb/internal/admin", TestImports: []string{"github.com/chromedp/cdproto/log"}}, "black-box tests only"},
 		{"e2e looks inside", listed{ImportPath: "smtplb/e2e", TestImports: []string{"smtplb/balancer"}}, "as its user does"},
 		{"smtpbench uses bench", listed{ImportPath: "smtplb/cmd/smtpbench", Imports: []string{"smtplb/bench"}}, ""},
 		{"smtplb uses bench", listed{ImportPath: "smtplb/cmd/smtplb", Imports: []string{"smtplb/bench"}}, "smtpbench only"},
