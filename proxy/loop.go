@@ -96,6 +96,7 @@ func (l *loop) post(f func(*loop)) {
 // run turns until the server stops and the last session has ended.
 func (l *loop) run() {
 	defer l.close()
+	l.tick()
 	for {
 		l.turn(l.wait())
 		if l.over() {
@@ -112,12 +113,18 @@ func (l *loop) over() bool {
 func (l *loop) wait() []epoll.Event {
 	var events []epoll.Event
 	var err error
+	began := l.nanoseconds()
+	l.overdue(time.Duration(began - l.ns)) // the turn
+	timeout := l.timeout(began)
 	if l.server.spareP && l.ns-l.lastBusy < int64(busyFor) {
-		events, err = l.poller.WaitBusy(l.timeout())
+		events, err = l.poller.WaitBusy(timeout)
 	} else {
-		events, err = l.poller.Wait(l.timeout())
+		events, err = l.poller.Wait(timeout)
 	}
 	l.tick()
+	if timeout >= 0 {
+		l.overdue(time.Duration(l.ns-began) - timeout)
+	}
 	if len(events) > 0 {
 		l.lastBusy = l.ns
 	}
@@ -147,8 +154,8 @@ func (l *loop) turn(events []epoll.Event) {
 	l.runInbox()
 }
 
-// timeout is how long the poller may sleep.
-func (l *loop) timeout() time.Duration {
+// timeout is how long the poller may sleep from now on.
+func (l *loop) timeout(now int64) time.Duration {
 	if len(l.more) > 0 {
 		return 0
 	}
@@ -159,7 +166,7 @@ func (l *loop) timeout() time.Duration {
 	if !ok {
 		return -1
 	}
-	return max(time.Duration(at-l.nanoseconds()), 0)
+	return max(time.Duration(at-now), 0)
 }
 
 func (l *loop) dispatch(e *epoll.Event) {

@@ -84,6 +84,7 @@ type counters struct {
 	accepted, open, up, down atomic.Int64
 	hedging, hedged          atomic.Int64
 	ends                     [numEnds]atomic.Int64
+	late                     lateness
 }
 
 // Stats are totals since Listen.
@@ -93,14 +94,17 @@ type Stats struct {
 	Hedging            int64 // sessions that ask two relays now
 	Hedged             int64 // times that a second relay was asked beside a late one
 	Descriptors        int64 // that sessions hold now
+	DescriptorLimit    int64 // with so many, nobody is accepted
 	BytesUp, BytesDown int64 // of ended sessions
 	Ends               map[End]int64
+	Late               Lateness // of the event loops
 }
 
 // Stats returns the server's counts.
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Accepted: s.counts.accepted.Load(), Open: s.counts.open.Load(), Descriptors: s.fds.Load(),
+		DescriptorLimit: s.descriptorsMost(), Late: s.counts.late.read(),
 		Hedging: s.counts.hedging.Load(), Hedged: s.counts.hedged.Load(),
 		BytesUp: s.counts.up.Load(), BytesDown: s.counts.down.Load(), Ends: map[End]int64{},
 	}
@@ -307,6 +311,13 @@ func (s *Server) reserve(n int64) bool {
 	}
 	s.fds.Add(-n)
 	return false
+}
+
+// descriptorsMost is 0 before Listen.
+func (s *Server) descriptorsMost() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fdLimit
 }
 
 // descriptorLimit is how many descriptors sessions may hold: what the process

@@ -103,6 +103,7 @@ func (s *Server) TierChanged(c balancer.TierChange) {
 // ReloadEnded takes in that the configuration was read again by somebody, such as
 // SIGHUP, and what came of it.
 func (s *Server) ReloadEnded(by string, done Reloaded, err error) {
+	s.refused.Store(err != nil)
 	v := event{Time: s.time(), Kind: kindReload, To: "ok"}
 	switch {
 	case err != nil:

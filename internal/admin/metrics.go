@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"smtplb/balancer"
+	"smtplb/proxy"
 )
 
 // Bounds of a scrape.
@@ -96,7 +97,7 @@ type collector struct {
 	backends []family[backendStatus]
 	names    nameMetrics
 
-	build, ends, bytes, info, state, habit *prometheus.Desc
+	build, ready, refused, ends, bytes, late, info, state, habit *prometheus.Desc
 }
 
 func newCollector(state func() *status) *collector {
@@ -114,6 +115,11 @@ func newCollector(state func() *status) *collector {
 			[]string{"end"}, nil),
 		bytes: prometheus.NewDesc("smtplb_session_bytes_total",
 			"Bytes that ended sessions carried, up to the relays and down to the clients.", []string{"direction"}, nil),
+		ready: prometheus.NewDesc("smtplb_ready", "1 while clients are accepted, as /readyz says.", nil, nil),
+		refused: prometheus.NewDesc("smtplb_reload_refused",
+			"1 while the configuration that runs is not that of the file, as the last reload was refused.", nil, nil),
+		late: prometheus.NewDesc("smtplb_loop_late_seconds",
+			"How late event loops came round, where that was more than 5 ms: a long turn, or a machine that did not run them.", nil, nil),
 		info: prometheus.NewDesc("smtplb_backend_info", "Always 1, with a backend's tier and site.",
 			[]string{"pool", "backend", "tier", "site"}, nil),
 		state: prometheus.NewDesc("smtplb_backend_state", "1 for the state that a backend is in, 0 for the others.",
@@ -136,6 +142,8 @@ func sessionFamilies() []family[sessionStatus] {
 			func(s *of) float64 { return float64(s.Hedged) }),
 		gauge("smtplb_descriptors", "File descriptors that sessions hold or have reserved.", nil,
 			func(s *of) float64 { return float64(s.Descriptors) }),
+		gauge("smtplb_descriptors_limit", "With so many no client is accepted until a session ends.", nil,
+			func(s *of) float64 { return float64(s.Limit) }),
 	}
 }
 
@@ -163,6 +171,8 @@ func tierFamilies(labels []string) []family[tierStatus] {
 		gauge("smtplb_tier_idle_seconds", "How long ago the last session was established; since the start where none was. "+
 			"Addresses that send nothing lose their reputation.", labels,
 			func(t *of) float64 { return t.Idle }),
+		gauge("smtplb_tier_ramp_ratio", "The part of new sessions that a tier takes: below 1 while it takes over slowly.", labels,
+			func(t *of) float64 { return t.Ramp }),
 	}
 }
 
@@ -171,6 +181,8 @@ func backendFamilies(labels []string) []family[backendStatus] {
 	return []family[of]{
 		gauge("smtplb_backend_sessions", "Sessions that hold a slot now, attempts under way included.", labels,
 			func(b *of) float64 { return float64(b.Sessions) }),
+		gauge("smtplb_backend_max_sessions", "The most sessions at one time; 0: no limit.", labels,
+			func(b *of) float64 { return float64(b.MaxSessions) }),
 		gauge("smtplb_backend_weight", "The configured weight.", labels,
 			func(b *of) float64 { return float64(b.Weight) }),
 		gauge("smtplb_backend_weight_part_ratio", "The part of its weight that counts now: below 1 in a slow start.", labels,
@@ -198,7 +210,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	describe(ch, c.tiers)
 	describe(ch, c.backends)
 	c.names.describe(ch)
-	for _, d := range []*prometheus.Desc{c.build, c.ends, c.bytes, c.info, c.state, c.habit} {
+	for _, d := range []*prometheus.Desc{c.build, c.ready, c.refused, c.ends, c.bytes, c.late, c.info, c.state, c.habit} {
 		ch <- d
 	}
 }
@@ -213,7 +225,10 @@ func describe[T any](ch chan<- *prometheus.Desc, families []family[T]) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	st := c.status()
 	ch <- constant(c.build, prometheus.GaugeValue, 1, st.Version, runtime.Version())
+	ch <- constant(c.ready, prometheus.GaugeValue, truth(st.Ready))
+	ch <- constant(c.refused, prometheus.GaugeValue, truth(st.refused))
 	put(ch, c.sessions, &st.Sessions)
+	ch <- lateness(c.late, st.Sessions.late)
 	for end, n := range st.Sessions.Ends {
 		ch <- constant(c.ends, prometheus.CounterValue, float64(n), end)
 	}
@@ -231,6 +246,18 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
+}
+
+func lateness(desc *prometheus.Desc, of proxy.Lateness) prometheus.Metric {
+	within := make(map[float64]uint64, len(of.Within))
+	for bound, n := range of.Within {
+		within[bound.Seconds()] = uint64(n)
+	}
+	m, err := prometheus.NewConstHistogram(desc, uint64(of.Times), of.Sum.Seconds(), within)
+	if err != nil {
+		return prometheus.NewInvalidMetric(desc, err)
+	}
+	return m
 }
 
 func (c *collector) backend(ch chan<- prometheus.Metric, pool string, b *backendStatus) {

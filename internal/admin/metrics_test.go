@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -78,10 +79,23 @@ smtplb_backend_info{backend="farm/10.0.0.1",pool="bulk",site="",tier="0"} 1
 smtplb_backend_info{backend="relay-a",pool="outbound",site="hq",tier="0"} 1
 smtplb_backend_info{backend="relay-b",pool="outbound",site="hq",tier="0"} 1
 smtplb_backend_info{backend="relay-dr",pool="outbound",site="dr",tier="1"} 1
+# HELP smtplb_descriptors_limit With so many no client is accepted until a session ends.
+# TYPE smtplb_descriptors_limit gauge
+smtplb_descriptors_limit 900
+# HELP smtplb_loop_late_seconds How late event loops came round, where that was more than 5 ms: a long turn, or a machine that did not run them.
+# TYPE smtplb_loop_late_seconds histogram
+smtplb_loop_late_seconds_bucket{le="0.01"} 1
+smtplb_loop_late_seconds_bucket{le="1"} 2
+smtplb_loop_late_seconds_bucket{le="+Inf"} 3
+smtplb_loop_late_seconds_sum 6
+smtplb_loop_late_seconds_count 3
 # HELP smtplb_pool_failover 1 while new sessions go to another tier than the first.
 # TYPE smtplb_pool_failover gauge
 smtplb_pool_failover{pool="bulk"} 0
 smtplb_pool_failover{pool="outbound"} 0
+# HELP smtplb_ready 1 while clients are accepted, as /readyz says.
+# TYPE smtplb_ready gauge
+smtplb_ready 1
 # HELP smtplb_session_bytes_total Bytes that ended sessions carried, up to the relays and down to the clients.
 # TYPE smtplb_session_bytes_total counter
 smtplb_session_bytes_total{direction="down"} 200
@@ -114,11 +128,24 @@ smtplb_warm_share_ratio{pool="bulk"} 0
 smtplb_warm_share_ratio{pool="outbound"} 0.05
 `
 	names := []string{
-		"smtplb_backend_info", "smtplb_pool_failover", "smtplb_session_bytes_total", "smtplb_sessions_total",
+		"smtplb_backend_info", "smtplb_descriptors_limit", "smtplb_loop_late_seconds", "smtplb_pool_failover", "smtplb_ready", "smtplb_session_bytes_total", "smtplb_sessions_total",
 		"smtplb_tier_healthy_backends", "smtplb_tier_idle_seconds", "smtplb_warm_share_ratio",
 	}
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), names...); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestARefusedReloadIsToldUntilOneIsNot(t *testing.T) {
+	r := newRig(t)
+	for _, step := range []struct {
+		err  error
+		want string
+	}{{nil, "0"}, {errors.New("f:1: x"), "1"}, {errors.New("f:1: y"), "1"}, {nil, "0"}} {
+		r.ReloadEnded("SIGHUP", Reloaded{}, step.err)
+		if line := "\nsmtplb_reload_refused " + step.want + "\n"; !strings.Contains(r.scrape(t), line) {
+			t.Errorf("after a reload that ended with %v there is no %q", step.err, line)
+		}
 	}
 }
 

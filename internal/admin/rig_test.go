@@ -193,7 +193,8 @@ func newClient(t *testing.T) *http.Client {
 // counts are what the proxy would say.
 func counts() proxy.Stats {
 	return proxy.Stats{
-		Accepted: 12, Open: 3, Hedging: 1, Hedged: 2, Descriptors: 7, BytesUp: 1000, BytesDown: 200,
+		Accepted: 12, Open: 3, Hedging: 1, Hedged: 2, Descriptors: 7, DescriptorLimit: 900, BytesUp: 1000, BytesDown: 200,
+		Late: proxy.Lateness{Times: 3, Sum: 6 * time.Second, Within: map[time.Duration]int64{10 * time.Millisecond: 1, time.Second: 2}},
 		Ends: map[proxy.End]int64{proxy.ClientClosed: 8, proxy.NoBackend: 1},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -65,7 +66,8 @@ type Server struct {
 
 	observations observations
 	events       events
-	feed         *feed // set by Listen
+	feed         *feed       // set by Listen
+	refused      atomic.Bool // the last reload
 
 	mu       sync.Mutex
 	listener net.Listener

@@ -21,6 +21,8 @@ type status struct {
 	Sessions  sessionStatus    `json:"sessions"`
 	Pools     []poolStatus     `json:"pools"`
 	Names     []nameStatus     `json:"names"`
+
+	refused bool // the last reload; for the metrics alone
 }
 
 type listenerStatus struct {
@@ -36,9 +38,12 @@ type sessionStatus struct {
 	Hedging     int64            `json:"hedging"`
 	Hedged      int64            `json:"hedged"`
 	Descriptors int64            `json:"descriptors"`
+	Limit       int64            `json:"descriptor_limit"`
 	BytesUp     int64            `json:"bytes_up"`
 	BytesDown   int64            `json:"bytes_down"`
 	Ends        map[string]int64 `json:"ends"`
+
+	late proxy.Lateness // for the metrics alone
 }
 
 type poolStatus struct {
@@ -93,6 +98,7 @@ func (s *Server) status() *status {
 	st := &status{
 		Version: s.Version, StartedAt: s.began, Uptime: now.Sub(s.began).Seconds(),
 		Listeners: []listenerStatus{}, Pools: s.poolStatuses(), Sessions: s.sessions(), Names: s.nameStatus(now),
+		refused: s.refused.Load(),
 	}
 	st.Ready, st.NotReady = s.ready()
 	if s.Listeners != nil {
@@ -121,8 +127,8 @@ func (s *Server) sessions() sessionStatus {
 		c = s.Stats()
 	}
 	st := sessionStatus{
-		Accepted: c.Accepted, Open: c.Open, Hedging: c.Hedging, Hedged: c.Hedged, Descriptors: c.Descriptors,
-		BytesUp: c.BytesUp, BytesDown: c.BytesDown, Ends: map[string]int64{},
+		Accepted: c.Accepted, Open: c.Open, Hedging: c.Hedging, Hedged: c.Hedged, Descriptors: c.Descriptors, Limit: c.DescriptorLimit,
+		BytesUp: c.BytesUp, BytesDown: c.BytesDown, Ends: map[string]int64{}, late: c.Late,
 	}
 	for e := proxy.ClientClosed; e <= proxy.Shut; e++ {
 		st.Ends[e.String()] = c.Ends[e]
