@@ -27,14 +27,19 @@ func TestALateLoopIsCountedByHowLateItIs(t *testing.T) {
 	}
 }
 
-// A turn that takes long keeps every session of the loop waiting.
+// A turn that takes long keeps every session of the loop waiting, whether the
+// loop sleeps after it or has bytes left to move.
 func TestALongTurnMakesTheLoopLate(t *testing.T) {
-	h := newRig(t, smtptest.Start(t, smtptest.Script{}).Addr()).byHand()
-	h.ns -= int64(40 * time.Millisecond) // when the turn began
-	h.post(func(*loop) {})               // so that it does not sleep
-	h.wait()
-	got := h.r.Stats().Late
-	if got.Times < 1 || got.Within[25*time.Millisecond] != 0 || got.Sum < 40*time.Millisecond {
-		t.Errorf("a turn of 40 ms is not there: %+v", got)
+	for _, more := range [][]*session{nil, {{}}} {
+		h := newRig(t, smtptest.Start(t, smtptest.Script{}).Addr()).byHand()
+		h.more = more
+		h.ns -= int64(40 * time.Millisecond) // when the turn began
+		h.post(func(*loop) {})               // so that it does not sleep
+		h.wait()
+		h.more = nil
+		got := h.r.Stats().Late
+		if got.Times < 1 || got.Within[25*time.Millisecond] != 0 || got.Sum < 40*time.Millisecond {
+			t.Errorf("with %d sessions left: a turn of 40 ms is not there: %+v", len(more), got)
+		}
 	}
 }

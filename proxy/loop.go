@@ -113,9 +113,8 @@ func (l *loop) over() bool {
 func (l *loop) wait() []epoll.Event {
 	var events []epoll.Event
 	var err error
-	began := l.nanoseconds()
-	l.overdue(time.Duration(began - l.ns)) // the turn
-	timeout := l.timeout(began)
+	timeout, from := l.timeout()
+	l.overdue(time.Duration(from - l.ns)) // the turn
 	if l.server.spareP && l.ns-l.lastBusy < int64(busyFor) {
 		events, err = l.poller.WaitBusy(timeout)
 	} else {
@@ -123,7 +122,7 @@ func (l *loop) wait() []epoll.Event {
 	}
 	l.tick()
 	if timeout >= 0 {
-		l.overdue(time.Duration(l.ns-began) - timeout)
+		l.overdue(time.Duration(l.ns-from) - timeout)
 	}
 	if len(events) > 0 {
 		l.lastBusy = l.ns
@@ -154,19 +153,21 @@ func (l *loop) turn(events []epoll.Event) {
 	l.runInbox()
 }
 
-// timeout is how long the poller may sleep from now on.
-func (l *loop) timeout(now int64) time.Duration {
+// timeout is how long the poller may sleep, and from when on: that is the turn's
+// beginning where bytes are left to move, which needs no look at the clock.
+func (l *loop) timeout() (sleep time.Duration, from int64) {
 	if len(l.more) > 0 {
-		return 0
+		return 0, l.ns
 	}
 	at, ok := l.wheel.Next()
 	if l.resumeAt != 0 && (!ok || l.resumeAt < at) {
 		at, ok = l.resumeAt, true
 	}
+	now := l.nanoseconds()
 	if !ok {
-		return -1
+		return -1, now
 	}
-	return max(time.Duration(at-now), 0)
+	return max(time.Duration(at-now), 0), now
 }
 
 func (l *loop) dispatch(e *epoll.Event) {
