@@ -240,11 +240,14 @@ func TestNobodyNoticesReloads(t *testing.T) {
 	}
 	r.listener().Pool = &Pool{Balancer: pool}
 	r.run()
-	var clients sync.WaitGroup
+	var clients, begun sync.WaitGroup // begun: each has had a session
 	done := make(chan struct{})
 	sent := make([]int, 4)
+	begun.Add(len(sent))
 	for i := range sent {
 		clients.Go(func() {
+			begin := sync.OnceFunc(begun.Done)
+			defer begin()
 			for {
 				select {
 				case <-done:
@@ -264,9 +267,11 @@ func TestNobodyNoticesReloads(t *testing.T) {
 					return
 				}
 				sent[i]++
+				begin()
 			}
 		})
 	}
+	begun.Wait()
 	for n := range 100 {
 		next := []balancer.BackendConfig{all[n%3], all[(n+1)%3]}
 		next[0].Weight, next[1].Priority = 1+n%5, n%2
