@@ -128,10 +128,16 @@ func eval[T any](t *testing.T, b *browser, expression string) T {
 	return value
 }
 
-// see waits until an expression holds.
+// see waits until an expression holds. While the page is loaded anew there is
+// nothing to ask.
 func (b *browser) see(t *testing.T, expression string) {
 	t.Helper()
-	smtptest.Eventually(t, patience, func() bool { return eval[bool](t, b, "Boolean("+expression+")") }, "in the page: %s", expression)
+	ctx, cancel := context.WithTimeout(b.ctx, 2*patience)
+	defer cancel()
+	smtptest.Eventually(t, patience, func() bool {
+		is, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")", chromedp.EvalAwaitPromise))
+		return err == nil && is
+	}, "in the page: %s", expression)
 }
 
 // shows waits until the text of an element has a part.
