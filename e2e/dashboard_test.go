@@ -184,7 +184,7 @@ func TestDashboardAsksForTheToken(t *testing.T) {
 		toRead     bool // needs it
 	}{{"loopback", "127.0.0.1", false}, {"off loopback", "0.0.0.0", true}} {
 		t.Run(test.name, func(t *testing.T) {
-			port := freeAddress(t, "127.0.0.1").Port()
+			port := freeAddress(t, test.host).Port()
 			s := site{pool: quick, backends: []string{backend("relay-a", relay.Addr())}, admin: fmt.Sprintf("127.0.0.1:%d", port)}
 			s.rest = fmt.Sprintf("admin: {address: \"%s:%d\", token_file: %q}\n", test.host, port, file)
 			p := start(t, s)
