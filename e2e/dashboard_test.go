@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -184,9 +185,17 @@ func TestDashboardAsksForTheToken(t *testing.T) {
 		toRead     bool // needs it
 	}{{"loopback", "127.0.0.1", false}, {"off loopback", "0.0.0.0", true}} {
 		t.Run(test.name, func(t *testing.T) {
-			port := freeAddress(t, test.host).Port()
-			s := site{pool: quick, backends: []string{backend("relay-a", relay.Addr())}, admin: fmt.Sprintf("127.0.0.1:%d", port)}
-			s.rest = fmt.Sprintf("admin: {address: \"%s:%d\", token_file: %q}\n", test.host, port, file)
+			// Of a port that is held at one address only, another one's may be in use.
+			free, err := net.Listen("tcp", test.host+":0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, port, _ := net.SplitHostPort(free.Addr().String())
+			if err := free.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s := site{pool: quick, backends: []string{backend("relay-a", relay.Addr())}, admin: "127.0.0.1:" + port}
+			s.rest = fmt.Sprintf("admin: {address: \"%s:%s\", token_file: %q}\n", test.host, port, file)
 			p := start(t, s)
 			b := browse(t, p.admin, 1300, 900, "401")
 			give := func(token string) {
