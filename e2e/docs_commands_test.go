@@ -189,7 +189,8 @@ func (c shown) script(t *testing.T, dir string, i int) string {
 		return fmt.Sprintf("n=$(ss -ltn | wc -l); bash %s >%s.out 2>&1 </dev/null & echo 0 >%s.status\n"+
 			"for try in $(seq 100); do [[ $(ss -ltn | wc -l) -gt $n ]] && break; sleep .1; done\n", name, name, name)
 	}
-	return fmt.Sprintf("s=0; timeout 60 bash %s >%s.out 2>&1 </dev/null || s=$?; echo $s >%s.status\n", name, name, name)
+	// The next command may look into the log, which is written within 100 ms.
+	return fmt.Sprintf("s=0; timeout 60 bash %s >%s.out 2>&1 </dev/null || s=$?; echo $s >%s.status; sleep .2\n", name, name, name)
 }
 
 // hold compares what came of a command with what the page says.

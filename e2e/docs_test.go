@@ -50,6 +50,9 @@ var unrun = []struct{ command, reason string }{
 	{"make compare", "it takes ten minutes; TestCompare runs a short one"},
 	{"go test", "other tests, of other packages or of this one"},
 	{"go tool", "the tools are run by make lint, this is for reading measurements"},
+	{"install ", "it is for the machine, not for a test"},
+	{"systemctl ", "there is no systemd here; systemd_test.go plays its part"},
+	{"journalctl ", "there is no systemd here"},
 	{"bin/smtplb run", "these tests start it for every page"},
 }
 
@@ -213,4 +216,59 @@ func nginxModules(t *testing.T) string {
 		return ""
 	}
 	return "load_module " + found[1] + "/ngx_stream_module.so;\n"
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	noPart  = regexp.MustCompile(`[^\p{L}\p{N}_ -]`) // of the name that GitHub gives a heading
+)
+
+// Links from one page to another, and to a heading in it, lead somewhere. Those to
+// other sites are not followed.
+func TestDocsLinksLeadSomewhere(t *testing.T) {
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	followed := 0
+	for _, page := range append(pages, "../README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range link.FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(found[1], "://") {
+				continue
+			}
+			followed++
+			name, part, _ := strings.Cut(found[1], "#")
+			to := page
+			if name != "" {
+				to = filepath.Join(filepath.Dir(page), name)
+			}
+			target, err := os.ReadFile(to)
+			if info, statErr := os.Stat(to); statErr == nil && info.IsDir() && part == "" {
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s: %s: %v", page, found[1], err)
+				continue
+			}
+			if part != "" && !slices.Contains(parts(string(target)), part) {
+				t.Errorf("%s: %s: there is no such heading", page, found[1])
+			}
+		}
+	}
+	if followed < 10 {
+		t.Errorf("only %d links", followed)
+	}
+}
+
+// parts are the names of a page's headings in links.
+func parts(text string) (names []string) {
+	for _, found := range heading.FindAllStringSubmatch(text, -1) {
+		names = append(names, strings.ReplaceAll(noPart.ReplaceAllString(strings.ToLower(found[1]), ""), " ", "-"))
+	}
+	return names
 }
