@@ -56,17 +56,34 @@ func (l logLine) list(key string) (texts []string) {
 	return texts
 }
 
-// Fifty reloads while a hundred sessions start each second: weights change,
-// relays come and go, and every fifth file is broken. Nobody notices.
+// Fifty reloads while two hundred sessions start each second: weights change,
+// relays come and go, and every fifth file is broken. Nobody notices, and each
+// relay's sessions are counted right after every one.
 func TestFiftyReloadsCostNoSession(t *testing.T) {
 	t.Parallel()
-	const sessions = 800
+	const sessions = 1600
 	relays := []*smtptest.Relay{smtptest.Start(t, smtptest.Script{}), smtptest.Start(t, smtptest.Script{}), smtptest.Start(t, smtptest.Script{})}
 	s := site{pool: quick, backends: []string{backend("relay-0", relays[0].Addr()), backend("relay-1", relays[1].Addr())}}
 	p := start(t, s)
+	held := make([]int, len(relays)) // sessions that last as long as the test, by relay
+	for range 5 {
+		greeted(t, smtptest.Dial(t, p.address))
+	}
+	for i, r := range relays {
+		held[i] = r.Active()
+	}
+	slots := func() map[string]int {
+		counts := map[string]int{}
+		for _, tier := range p.shown(t).Pools[0].Tiers {
+			for _, b := range tier.Backends {
+				counts[b.Name] = b.Sessions
+			}
+		}
+		return counts
+	}
 	var ledger smtptest.Ledger
 	failed := make(chan []error, 1)
-	go func() { failed <- openModel(p.address, "m", sessions, 10*time.Millisecond, &ledger) }()
+	go func() { failed <- openModel(p.address, "m", sessions, 5*time.Millisecond, &ledger) }()
 	var refused int
 	began := time.Now()
 	for n := range 50 {
@@ -84,6 +101,11 @@ func TestFiftyReloadsCostNoSession(t *testing.T) {
 			continue
 		}
 		p.reload(t, s, "reloaded")
+		for name, count := range slots() {
+			if i := name[len(name)-1] - '0'; count < held[i] {
+				t.Errorf("after reload %d %s has %d sessions, at least %d run", n, name, count, held[i])
+			}
+		}
 	}
 	t.Logf("50 reloads in %v, %d of them refused", time.Since(began).Round(time.Millisecond), refused)
 	for _, err := range <-failed {
@@ -94,6 +116,14 @@ func TestFiftyReloadsCostNoSession(t *testing.T) {
 			t.Errorf("a session asked %s and ended as %s", session.asked(), session.End)
 		}
 	}
+	smtptest.Eventually(t, patience, func() bool {
+		for name, count := range slots() {
+			if count != held[name[len(name)-1]-'0'] {
+				return false
+			}
+		}
+		return true
+	}, "only the sessions that last are counted: %v", held)
 	report := ledger.Compare(relays[0].Messages(), relays[1].Messages(), relays[2].Messages())
 	if err := report.Err(); err != nil || report.Delivered != sessions {
 		t.Errorf("delivered %d of %d: %v", report.Delivered, sessions, err)
