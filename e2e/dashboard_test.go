@@ -229,3 +229,23 @@ func TestDashboardAsksForTheToken(t *testing.T) {
 		})
 	}
 }
+
+// While sessions hold every descriptor, clients wait: that is not well, however
+// many relays are up.
+func TestDashboardSaysThatItIsFull(t *testing.T) {
+	t.Parallel()
+	_, p, b := twoRelays(t)
+	word := eval[string](t, b, `(async () => {
+		const { verdict } = await import("/dashboard/js/verdict.js");
+		const state = await (await fetch("api/v1/status")).json();
+		const before = verdict(state).word;
+		state.sessions.descriptors = state.sessions.descriptor_limit - 1;
+		return before + ", " + verdict(state).word;
+	})()`)
+	if word != "All is well, Full" {
+		t.Errorf("with room and without it is said: %q", word)
+	}
+	if _, body := p.get(t, "/api/v1/status"); !strings.Contains(body, `"descriptor_limit": `) {
+		t.Error("no limit is told")
+	}
+}

@@ -39,6 +39,11 @@ export function verdict(state) {
     const text = `clients are not accepted: ${state.not_ready_reason || "no reason given"}`;
     return { level: "bad", word: "Not ready", text, title: "not ready" };
   }
+  const { descriptors, descriptor_limit: most } = state.sessions;
+  if (most > 0 && descriptors + 2 > most) {
+    const text = `new clients wait until a session ends: sessions hold ${count(descriptors)} of ${count(most)} file descriptors (LimitNOFILE)`;
+    return { level: "bad", word: "Full", text, title: "full" };
+  }
   if (!state.pools.length) return { level: "warn", word: "Empty", text: "there is no pool", title: "no pool" };
   const all = state.pools.map((pool) => ({ pool, said: poolVerdict(pool) }));
   const top = all.reduce((a, b) => (worse(b.said.level, a.said.level) ? b : a));
