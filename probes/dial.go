@@ -3,10 +3,8 @@ package probes
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,40 +14,6 @@ import (
 
 // dialer is how check gets its connection; tests have others than dial.
 type dialer func(ctx context.Context, t Target) (net.Conn, error)
-
-func dial(ctx context.Context, t Target) (net.Conn, error) {
-	d := net.Dialer{
-		Timeout:   t.connectTimeout(),
-		KeepAlive: -1, // a check is shorter than the first keep-alive
-	}
-	if t.Source.IsValid() {
-		d.LocalAddr = &net.TCPAddr{IP: t.Source.AsSlice(), Zone: t.Source.Zone()}
-	}
-	if t.Interface != "" || t.FWMark != 0 {
-		d.Control = t.control
-	}
-	return d.DialContext(ctx, "tcp", t.Address)
-}
-
-// control makes the check leave through the same door as the sessions:
-// SO_BINDTODEVICE and SO_MARK of socket(7).
-func (t Target) control(_, _ string, c syscall.RawConn) error {
-	var failed error
-	err := c.Control(func(fd uintptr) {
-		if t.Interface != "" {
-			if err := unix.BindToDevice(int(fd), t.Interface); err != nil {
-				failed = fmt.Errorf("interface %q: %w", t.Interface, err)
-				return
-			}
-		}
-		if t.FWMark != 0 {
-			if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(t.FWMark)); err != nil {
-				failed = fmt.Errorf("fwmark %d: %w", t.FWMark, err)
-			}
-		}
-	})
-	return errors.Join(err, failed)
-}
 
 // check is what all checks have in common: connect, the PROXY header, what talk
 // has to say, and an orderly end, all within the target's Timeout.
@@ -98,9 +62,7 @@ func outcomeOf(stage Stage, err error) (outcome balancer.Outcome, inconclusive b
 	var timeout net.Error
 	var secrecy *tlsError
 	switch {
-	case errors.Is(err, context.Canceled),
-		errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE),
-		errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
+	case errors.Is(err, context.Canceled), stage == StageConnect && ownFault(err):
 		return balancer.Unreachable, true
 	case errors.As(err, &dns):
 		return balancer.Unreachable, !dns.IsNotFound

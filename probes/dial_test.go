@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+	"golang.org/x/sys/unix"
 
 	"smtplb/balancer"
 )
@@ -57,8 +58,42 @@ func TestMissingInterfaceIsNamed(t *testing.T) {
 	target, _ := relay(t, func(*peer) error { return nil })
 	target.Interface = "none0"
 	r := TCP(t.Context(), target)
-	if r.OK || r.Outcome != balancer.Unreachable || !strings.Contains(r.Reason(), `interface "none0"`) {
+	if r.OK || r.Outcome != balancer.Unreachable || !strings.Contains(r.Reason(), "interface none0: this machine has no such interface") || !r.Inconclusive {
 		t.Errorf("got %v, want the interface named", r)
+	}
+}
+
+// What this machine lacks is said in the words of the sessions, and held against
+// nobody.
+func TestWayThatIsNotThereIsNamed(t *testing.T) {
+	target, _ := relay(t, func(*peer) error { return nil })
+	target.Source = netip.MustParseAddr("192.0.2.77")
+	r := TCP(t.Context(), target)
+	want := "connect: inconclusive (source 192.0.2.77: this machine has no such address: cannot assign requested address)"
+	if r.OK || !r.Inconclusive || r.Reason() != want {
+		t.Errorf("got %v, want %s", r, want)
+	}
+	err := unableTo("fwmark 7", unix.EPERM)
+	if got := err.Error(); got != "fwmark 7: needs the capability CAP_NET_RAW or CAP_NET_ADMIN: operation not permitted" || !ownFault(err) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A link-local source is of the interface that the relay is reached through.
+func TestLinkLocalSourceHasAZone(t *testing.T) {
+	for _, test := range []struct {
+		target Target
+		want   string
+	}{
+		{Target{Source: netip.MustParseAddr("192.0.2.1"), Address: "192.0.2.2:25", Interface: "eth0"}, ""},
+		{Target{Source: netip.MustParseAddr("fe80::1%eth1"), Address: "[fe80::2]:25", Interface: "eth0"}, "eth1"},
+		{Target{Source: netip.MustParseAddr("fe80::1"), Address: "[fe80::2]:25", Interface: "eth0"}, "eth0"},
+		{Target{Source: netip.MustParseAddr("fe80::1"), Address: "[fe80::2%eth2]:25"}, "eth2"},
+		{Target{Source: netip.MustParseAddr("fe80::1"), Address: "nonsense"}, ""},
+	} {
+		if got := test.target.zone(); got != test.want {
+			t.Errorf("%+v: zone %q, want %q", test.target, got, test.want)
+		}
 	}
 }
 
@@ -271,7 +306,8 @@ func TestOurOwnTroublesAreNotTheRelays(t *testing.T) {
 		{lookup(net.DNSError{Err: "no such host", Name: "mx", IsNotFound: true}), balancer.Unreachable, false, "connect: unreachable (lookup mx: no such host)"},
 		{op("connect", syscall.EHOSTUNREACH), balancer.Unreachable, false, "connect: unreachable (no route to host)"},
 		{op("connect", syscall.ENETUNREACH), balancer.Unreachable, false, "connect: unreachable (network is unreachable)"},
-		{op("bind", syscall.EADDRNOTAVAIL), balancer.Unreachable, false, "connect: unreachable (bind: cannot assign requested address)"},
+		{op("connect", syscall.EADDRNOTAVAIL), 0, true, "connect: inconclusive (cannot assign requested address)"},
+		{op("connect", syscall.EPERM), 0, true, "connect: inconclusive (operation not permitted)"},
 		{op("connect", syscall.ETIMEDOUT), balancer.ConnectTimeout, false, "connect: connect_timeout"},
 		{op("connect", syscall.ECONNREFUSED), balancer.Refused, false, "connect: refused"},
 		{op("connect", syscall.ECONNRESET), balancer.Reset, false, "connect: reset"},
@@ -301,6 +337,7 @@ func TestImpossibleTargetsAreNamedBeforeAnythingIsSent(t *testing.T) {
 		{Target{Name: "a", Address: "192.0.2.1"}, `address "192.0.2.1": want`},
 		{Target{Name: "a", Address: ":25"}, `address ":25": want`},
 		{Target{Name: "a", Address: "mx:25", ProxyProtocol: "v3"}, `proxy protocol "v3": want v1, v2`},
+		{Target{Name: "a", Address: "192.0.2.1:25", Source: netip.MustParseAddr("2001:db8::1")}, `source 2001:db8::1: want one of the family of 192.0.2.1`},
 		{Target{Name: "a", Address: "mx:25", HELO: "lb\r\nMAIL FROM:<>"}, `helo "lb\r\nMAIL FROM:<>": want`},
 	} {
 		r := check(t.Context(), test.target, connect, talkSMTP)

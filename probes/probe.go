@@ -62,7 +62,8 @@ type Target struct {
 
 	// Source is the local address to connect from, Interface the network
 	// interface and FWMark the firewall mark, as for the sessions that the
-	// relay is to have. Zero: as the kernel chooses.
+	// relay is to have. Zero: as the kernel chooses. Where sessions come from
+	// their clients' own addresses, a check comes from this machine's.
 	Source    netip.Addr
 	Interface string
 	FWMark    uint32
@@ -71,9 +72,12 @@ type Target struct {
 // Validate tells what about t cannot work, whatever the relay does.
 func (t Target) Validate() error {
 	host, port, err := net.SplitHostPort(t.Address)
+	ip, _ := netip.ParseAddr(host) // else it is a name
 	switch {
 	case err != nil || host == "" || port == "":
 		return fmt.Errorf("target %q: address %q: want IP:port or name:port", t.Name, t.Address)
+	case ip.IsValid() && t.Source.IsValid() && ip.Unmap().Is4() != t.Source.Unmap().Is4():
+		return fmt.Errorf("target %q: source %s: want one of the family of %s", t.Name, t.Source, ip)
 	case t.ProxyProtocol != "" && t.ProxyProtocol != proxyV1 && t.ProxyProtocol != proxyV2:
 		return fmt.Errorf("target %q: proxy protocol %q: want v1, v2 or nothing", t.Name, t.ProxyProtocol)
 	case !sayable(t.HELO):
@@ -132,8 +136,9 @@ type Result struct {
 	OK bool
 
 	// Inconclusive says that the check tells nothing about the relay: it was
-	// cancelled, or this machine had no descriptors, no memory or no answer
-	// from its DNS servers. OK is false then, and Err says which.
+	// cancelled, or this machine had no descriptors, no memory, no answer from
+	// its DNS servers, or not the Source, the Interface or the right that the
+	// Target asks for. OK is false then, and Err says which.
 	Inconclusive bool
 
 	// Stage is the last step that was taken: where the check failed, if it did.

@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -96,6 +95,12 @@ func (l *loop) dial(s *session, c *contender) (failure, error) {
 		l.report(fmt.Errorf("backend %s: it has no target", backend.Name()))
 		return failure{outcome: balancer.Unreachable, ours: true}, nil
 	}
+	if target.Transparent {
+		if err := target.cannotActFor(s.addr.Addr()); err != nil {
+			l.complain(backend, target, err)
+			return failure{outcome: balancer.Unreachable, ours: true}, nil
+		}
+	}
 	zone, _ := zoneIndex(target.Address.Addr()) // an interface that is not there is 0, which connect refuses
 	fd, err := unix.Socket(family(target.Address.Addr()), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
@@ -109,9 +114,9 @@ func (l *loop) dial(s *session, c *contender) (failure, error) {
 		c.noDelay = true
 		_ = setNoDelay(fd)
 	}
-	if err := prepare(fd, target); err != nil {
+	if err := prepare(fd, target, s.addr.Addr()); err != nil {
 		l.dropBackend(c, false)
-		l.report(fmt.Errorf("backend %s: %w", backend.Name(), err))
+		l.complain(backend, target, err)
 		return failure{outcome: balancer.Unreachable, ours: true}, nil // the next one may be reached another way
 	}
 	switch err := l.raw.Connect(fd, target.Address, zone); err {
@@ -120,7 +125,7 @@ func (l *loop) dial(s *session, c *contender) (failure, error) {
 		l.dropBackend(c, false)
 		f := failure{outcome: outcomeOf(err), ours: ownFault(err)}
 		if f.ours {
-			l.report(fmt.Errorf("backend %s: connect: %w", backend.Name(), err))
+			l.complain(backend, target, unableTo("connect", err))
 		}
 		return f, nil
 	}
@@ -129,43 +134,6 @@ func (l *loop) dial(s *session, c *contender) (failure, error) {
 		return failure{}, err
 	}
 	return failure{}, nil
-}
-
-// ownFault tells that connect failed before a packet left: for want of a local
-// port (another relay has its own, as ports are counted by destination), of
-// memory or of a right; see connect(2) and ip(7).
-func ownFault(err error) bool {
-	switch err {
-	case unix.EADDRNOTAVAIL, unix.EADDRINUSE, unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM,
-		unix.EACCES, unix.EPERM, unix.EAFNOSUPPORT, unix.EINVAL:
-		return true
-	default:
-		return false
-	}
-}
-
-// prepare sets what a socket needs before it connects to target.
-func prepare(fd int, target *Target) error {
-	if target.Mark != 0 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(target.Mark)); err != nil {
-			return fmt.Errorf("fwmark %d: %w", target.Mark, err)
-		}
-	}
-	if target.Interface != "" {
-		if err := unix.BindToDevice(fd, target.Interface); err != nil {
-			return fmt.Errorf("interface %s: %w", target.Interface, err)
-		}
-	}
-	if !target.Source.IsValid() {
-		return nil
-	}
-	// ip(7): the port is chosen at connect, when the other end is known, so
-	// that the same one serves for several relays. IPv4's option governs both.
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-	if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(target.Source, 0), 0)); err != nil {
-		return fmt.Errorf("source %s: %w", target.Source, err)
-	}
-	return nil
 }
 
 // outcomeOf names what connect or a broken connection returned.

@@ -74,6 +74,14 @@ type Target struct {
 	Source    netip.Addr
 	Interface string
 	Mark      uint32
+
+	// Transparent connects from the client's own address, or the one that its
+	// PROXY header names, so that the relay sees that; it excludes Source and
+	// needs CAP_NET_RAW or CAP_NET_ADMIN, ip(7). What the relay answers has to
+	// come back to this machine, which is a matter of routes: without them no
+	// connection comes about. A client of the other family, IPv4 or IPv6, than
+	// the relay's goes to another one.
+	Transparent bool
 }
 
 // Timeouts of a pool's sessions; zero is the default.
@@ -207,17 +215,6 @@ func (p *Pool) target(b *balancer.Backend) *Target {
 	}
 	if id := b.ID(); id < len(p.Targets) {
 		return &p.Targets[id]
-	}
-	return nil
-}
-
-// Check returns what is wrong with the target.
-func (t *Target) Check() error {
-	if !t.Address.IsValid() || t.Address.Port() == 0 {
-		return fmt.Errorf("%v is not an address with a port", t.Address)
-	}
-	if t.ProxyProtocol < 0 || t.ProxyProtocol > 2 {
-		return fmt.Errorf("PROXY version %d is not 0, 1 or 2", t.ProxyProtocol)
 	}
 	return nil
 }

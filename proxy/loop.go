@@ -296,11 +296,12 @@ func (l *loop) setTimer(s *session, d time.Duration) {
 	l.wheel.Set(s.index, l.ns+int64(d))
 }
 
-// report passes an error on, at most once a second.
-func (l *loop) report(err error) {
+// report passes an error on, at most once a second, and tells whether it did.
+func (l *loop) report(err error) bool {
 	if l.server.OnError == nil || l.lastError != 0 && l.ns-l.lastError < int64(time.Second) {
-		return
+		return false
 	}
 	l.lastError = l.ns
 	l.server.OnError(err)
+	return true
 }

@@ -60,13 +60,14 @@ type Server struct {
 	accepting sync.WaitGroup // loops that may still accept
 	done      chan struct{}
 
-	base    time.Time // of all moments in sessions
-	idBase  uint64
-	nextID  atomic.Uint64
-	fds     atomic.Int64 // descriptors that sessions hold or have reserved
-	fdLimit int64
-	spareP  bool // the loops can keep a P each, and leave some
-	counts  counters
+	base       time.Time // of all moments in sessions
+	idBase     uint64
+	nextID     atomic.Uint64
+	fds        atomic.Int64 // descriptors that sessions hold or have reserved
+	fdLimit    int64
+	spareP     bool // the loops can keep a P each, and leave some
+	counts     counters
+	complaints complaints
 }
 
 type phase uint8
