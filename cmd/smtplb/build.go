@@ -52,15 +52,16 @@ func planPool(cfg *config.Pool, find finder) (*plan, error) {
 }
 
 // identity is what makes a backend the relay that it is, whatever its name: where
-// it is, and by which way it is reached.
+// it is, by which way it is reached, and whom it sees there.
 func identity(t *proxy.Target) string {
-	return fmt.Sprint(t.Address, " ", t.Source, " ", t.Interface, " ", t.Mark)
+	return fmt.Sprint(t.Address, " ", t.Source, " ", t.Interface, " ", t.Mark, " ", t.Transparent)
 }
 
 // news is who hears of what changes in a pool.
 type news struct {
 	change     func(balancer.Change)
 	tierChange func(balancer.TierChange)
+	unchecked  func(pool, backend, why string) // a check says nothing: this machine cannot make it
 }
 
 // policy is a pool's configuration in the terms of the balancer.
@@ -85,7 +86,7 @@ func policy(cfg *config.Pool, backends []balancer.BackendConfig) balancer.Config
 }
 
 func target(b *config.Backend, address netip.AddrPort) *proxy.Target {
-	t := &proxy.Target{Address: address, Source: b.Source, Interface: b.Interface, Mark: b.FWMark}
+	t := &proxy.Target{Address: address, Source: b.Source, Interface: b.Interface, Mark: b.FWMark, Transparent: b.Transparent}
 	switch b.ProxyProtocol {
 	case config.ProxyV1:
 		t.ProxyProtocol = 1
@@ -97,7 +98,8 @@ func target(b *config.Backend, address netip.AddrPort) *proxy.Target {
 
 // probeTarget is where a backend is checked: where its sessions go, unless
 // probe.address says another host or port. There the PROXY header of the
-// sessions is not expected.
+// sessions is not expected. Of a transparent one the check comes from this
+// machine's own address.
 func probeTarget(cfg *config.Pool, p *place) probes.Target {
 	b := &p.backend
 	t := probes.Target{

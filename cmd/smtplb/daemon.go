@@ -108,9 +108,10 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *
 	d.notify.hush(from.parent != nil)
 	d.warn(cfg)
 	plans, err := planPools(cfg, names.learn(ctx, cfg, nil))
-	if err != nil {
+	if err := errors.Join(err, mayReach(cfg)); err != nil {
 		return nil, err
 	}
+	d.warnTransparent(cfg, plans)
 	logFound(log, plans)
 	for name, p := range plans {
 		if d.pools[name], err = newRelays(p, d.news()); err != nil {
@@ -164,15 +165,13 @@ func (d *daemon) session(r *proxy.Record) {
 	d.admin.Observe(r)
 }
 
-// warn says what a configuration has that is rarely meant, and what has no
-// effect.
+// warn says what a configuration has that is rarely meant, and what of it this
+// machine has not.
 func (d *daemon) warn(cfg *config.Config) {
 	for _, w := range cfg.Warnings {
 		d.log.Warn("config", zap.String("warning", w.String()))
 	}
-	for _, text := range notYet(cfg) {
-		d.log.Warn("config", zap.String("warning", text))
-	}
+	d.warnAbsent(cfg)
 }
 
 // warnExpired says that no client will accept the certificate, where that is so.
@@ -191,6 +190,9 @@ func (d *daemon) news() news {
 		tierChange: func(c balancer.TierChange) {
 			logTierChange(d.log, c)
 			d.admin.TierChanged(c)
+		},
+		unchecked: func(pool, backend, why string) {
+			d.log.Warn("unchecked", zap.String("pool", pool), zap.String("backend", backend), zap.String("reason", why))
 		},
 	}
 }

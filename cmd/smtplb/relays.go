@@ -37,7 +37,7 @@ func newRelays(p *plan, tell news) (*relays, error) {
 	}
 	r.balancer = pool
 	r.nameBackends()
-	if err := r.newChecks(p); err != nil {
+	if err := r.newChecks(p, tell); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -69,11 +69,18 @@ func (r *relays) id(name string) int {
 }
 
 // newChecks makes a scheduler for the plan; it does not run yet.
-func (r *relays) newChecks(p *plan) error {
+func (r *relays) newChecks(p *plan, tell news) error {
+	doubts := doubts{said: map[string]string{}}
 	s := &probes.Scheduler{
 		Check: check(p.probe.Type), Interval: p.probe.Interval, FastInterval: p.probe.FastInterval,
 		Report: func(t probes.Target, res probes.Result) {
+			doubts.over(t.Name)
 			r.balancer.Probe(time.Now(), r.id(t.Name), verdict(&res), res.Reason())
+		},
+		Inconclusive: func(t probes.Target, res probes.Result) {
+			if doubts.news(t.Name, res.Reason()) {
+				tell.unchecked(r.name, t.Name, res.Reason())
+			}
 		},
 		Fast: func(t probes.Target) bool { return r.balancer.Doubtful(r.id(t.Name)) },
 	}
@@ -114,7 +121,7 @@ func (r *relays) change(ctx context.Context, p *plan, tell news, log *zap.Logger
 		return r.checks.Load().Set(p.targets...)
 	}
 	r.stop()
-	if err := r.newChecks(p); err != nil {
+	if err := r.newChecks(p, tell); err != nil {
 		return err
 	}
 	r.start(ctx, log)

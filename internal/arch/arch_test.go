@@ -120,6 +120,14 @@ var arrows = []arrow{
 		reason: "the DNS library is internal/resolve's secret; tests may be a DNS server with it",
 	},
 	{
+		from: []string{"internal/route"}, to: []string{"ours"}, except: []string{"internal/route"},
+		reason: "it asks the kernel and knows nothing of relays: what follows from the answer is cmd's",
+	},
+	{
+		to: []string{"github.com/vishvananda/netlink", "github.com/vishvananda/netns"}, unless: []string{"internal/route"}, tests: true,
+		reason: "how the kernel is asked about routes is internal/route's secret",
+	},
+	{
 		from: []string{"proxy", "balancer", "probes"}, to: []string{"net/http"}, deps: true,
 		reason: "the data path and its policy serve no pages",
 	},
@@ -212,6 +220,9 @@ func TestForbiddenArrowsAreCaught(t *testing.T) {
 		{"the DNS library in its place", listed{ImportPath: "smtplb/internal/resolve", Imports: []string{"github.com/miekg/dns"}}, ""},
 		{"the DNS library elsewhere", listed{ImportPath: "smtplb/cmd/smtplb", Imports: []string{"github.com/miekg/dns"}}, "secret"},
 		{"a DNS server for tests", listed{ImportPath: "smtplb/e2e", TestImports: []string{"github.com/miekg/dns"}}, ""},
+		{"a question to the kernel in its place", listed{ImportPath: "smtplb/internal/route", Imports: []string{"github.com/vishvananda/netlink"}}, ""},
+		{"a question to the kernel elsewhere", listed{ImportPath: "smtplb/cmd/smtplb", Imports: []string{"github.com/vishvananda/netlink/nl"}}, "secret"},
+		{"a question about relays", listed{ImportPath: "smtplb/internal/route", Imports: []string{"smtplb/proxy"}}, "cmd's"},
 		{"a name that only begins alike", listed{ImportPath: "smtplb/balancers", Imports: []string{"net"}}, ""},
 	}
 	for _, test := range tests {

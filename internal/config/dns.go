@@ -85,8 +85,8 @@ type Discovered struct {
 	// FWMark is the firewall mark set on the connections. Default 0: none.
 	FWMark uint32 `koanf:"fwmark"`
 
-	// Transparent connects from the client's own address (TPROXY). In this version
-	// it has no effect, which a line at each start says. Default false.
+	// Transparent connects from the client's own address, so that the relay sees
+	// that; see docs/transparent.md. Default false.
 	Transparent bool `koanf:"transparent"`
 }
 

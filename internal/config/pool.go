@@ -91,12 +91,13 @@ type Backend struct {
 	Interface string `koanf:"interface"`
 
 	// FWMark is the firewall mark set on the connection, 0 to 4294967295, for
-	// routing rules (ip rule add fwmark). Needs CAP_NET_ADMIN. Default 0: none.
+	// routing rules (ip rule add fwmark). Needs CAP_NET_RAW, before Linux 5.17
+	// CAP_NET_ADMIN; see docs/two-isps.md. Default 0: none.
 	FWMark uint32 `koanf:"fwmark"`
 
-	// Transparent connects from the client's own address (TPROXY). Excludes
-	// Source. In this version it has no effect, which a line at each start says.
-	// Default false.
+	// Transparent connects from the client's own address, so that the relay sees
+	// that. It takes routes, and CAP_NET_RAW; see docs/transparent.md. Excludes
+	// Source. Default false.
 	Transparent bool `koanf:"transparent"`
 }
 
