@@ -328,3 +328,16 @@ func oneSession(relay *Relay, ledger *Ledger, n int) error {
 	}
 	return client.Quit()
 }
+
+func TestRelayTellsWhoConnects(t *testing.T) {
+	seen := make(chan netip.AddrPort, 1)
+	relay := Start(t, Script{OnConnect: func(peer netip.AddrPort) { seen <- peer }, Fault: Silent})
+	client, err := DialFrom(netip.MustParseAddr("127.0.0.9"), relay.Addr().String(), patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if peer := <-seen; peer.String() != client.Conn().LocalAddr().String() {
+		t.Errorf("the relay was told of %s, want %s", peer, client.Conn().LocalAddr())
+	}
+}

@@ -2,6 +2,7 @@ package smtptest
 
 import (
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -51,6 +52,9 @@ type Script struct {
 	CloseAfterDot bool
 	ResetAfterDot bool
 
+	// OnConnect, where set, is called with the other end of each connection before
+	// anything else, from the connection's goroutine. As OnMessage else.
+	OnConnect func(netip.AddrPort)
 	// OnMessage, where set, is called with each message just before its reply is
 	// sent, from the connection's goroutine. It may call any method of the Relay
 	// but Close.

@@ -69,6 +69,10 @@ func reset(conn *net.TCPConn) {
 func (s *session) run() {
 	defer s.relay.forget(s)
 	defer func() { _ = s.conn.Close() }() // where run did not close, nothing is left to lose
+	if s.script.OnConnect != nil {
+		peer, _ := s.conn.RemoteAddr().(*net.TCPAddr)
+		s.script.OnConnect(unmap(peer.AddrPort()))
+	}
 	if s.script.Raw != nil {
 		s.script.Raw(s.conn)
 		return
