@@ -55,8 +55,9 @@ func newSession(r *Relay, conn *net.TCPConn, script Script) *session {
 // abort resets the connection from outside and wakes the session. It is called
 // at most once, by whoever took the session out of the relay's set.
 func (s *session) abort() {
+	_ = s.conn.SetLinger(0) // before the session wakes: it closes, too
 	close(s.done)
-	reset(s.conn)
+	_ = s.conn.Close()
 }
 
 // reset closes with RST: SO_LINGER with a time of zero, socket(7).
