@@ -217,7 +217,7 @@ func (l *loop) begin(ln *listener, fd int, peer netip.AddrPort) {
 		return
 	}
 	if holds(ln.AcceptProxy, peer.Addr()) {
-		l.setTimer(s, headerTimeout)
+		l.awaitHeader(s)
 		return // to readHeader
 	}
 	l.enter(s)
@@ -225,6 +225,7 @@ func (l *loop) begin(ln *listener, fd int, peer netip.AddrPort) {
 
 // enter lets a client in whose address is known, or refuses it.
 func (l *loop) enter(s *session) {
+	l.takeOut(s)
 	ln, client := s.listener, s.addr.Addr()
 	if !holds(ln.Allow, client) || holds(ln.Deny, client) {
 		l.deny(s, client.String()+" is not allowed to connect here")

@@ -21,6 +21,7 @@ const (
 // back, the record written. Only after an orderly farewell the session may go
 // on to exist, lingering; the caller touches it no more in any case.
 func (l *loop) finish(s *session, end End, how farewell) {
+	l.takeOut(s)
 	if s.second != nil {
 		l.dropBackend(s.second, how == reset)
 		s.second.lease.Release(l.now)
@@ -59,6 +60,7 @@ func (l *loop) linger(s *session) {
 	_ = unix.Shutdown(s.client, unix.SHUT_WR)
 	s.state = stateLinger
 	l.setTimer(s, lingerTimeout)
+	l.lingerOutside(s)
 	l.discard(s)
 }
 
@@ -80,6 +82,7 @@ func (l *loop) discard(s *session) {
 
 // free closes what is left of a session and forgets it.
 func (l *loop) free(s *session) {
+	l.takeOut(s)
 	if s.client >= 0 {
 		socket.Close(s.client)
 	}

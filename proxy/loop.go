@@ -33,6 +33,9 @@ type loop struct {
 	scratch   []int         // IDs of relays already tried
 	record    Record        // used again for every session
 
+	outside     [numOutside]row // sessions without a place in the limits, by kind
+	outsideMost int             // of each kind
+
 	now time.Time // of this turn; the wall clock as the base had it
 	ns  int64     // the same, since the server's base
 
@@ -61,6 +64,7 @@ func newLoop(s *Server) (*loop, error) {
 		return nil, err
 	}
 	l := &loop{server: s, listeners: s.byIndex(), poller: p, buffer: make([]byte, bufferSize), ended: make(chan struct{})}
+	l.outsideMost = s.outsideLimit()
 	l.tick()
 	l.wheel = timerwheel.New(granularity, l.ns)
 	if err := l.watchListeners(); err != nil {

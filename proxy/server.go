@@ -209,10 +209,7 @@ func (s *Server) start() error {
 	default:
 		return errors.New("proxy: started without Listen, or twice")
 	}
-	workers := s.Workers
-	if workers <= 0 {
-		workers = runtime.NumCPU()
-	}
+	workers := s.workers()
 	s.spareP = runtime.GOMAXPROCS(0) >= workers+2
 	for range workers {
 		l, err := newLoop(s)
@@ -234,6 +231,14 @@ func (s *Server) start() error {
 		s.running.Go(l.run)
 	}
 	return nil
+}
+
+// workers is the number of event loops.
+func (s *Server) workers() int {
+	if s.Workers > 0 {
+		return s.Workers
+	}
+	return runtime.NumCPU()
 }
 
 // Shutdown stops accepting, answers what waits in the listening queues with

@@ -70,6 +70,9 @@ type session struct {
 	inQueue      bool // in the loop's queue of sessions that would hedge
 	alone        bool // there is no second relay to ask beside the present one
 
+	outside       outside // the row that it is in, with its neighbours there
+	before, after place
+
 	id       uint64
 	listener *listener
 	pool     *Pool

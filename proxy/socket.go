@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// backlog is cut to net.core.somaxconn by the kernel, listen(2).
-const backlog = 4096
+// backlog is how many connections may wait to be accepted. It is more than
+// anybody sets net.core.somaxconn to, to which the kernel cuts it, listen(2).
+const backlog = 1<<16 - 1
 
 // openSocket returns a listening, non-blocking socket. Connections that it
 // accepts inherit its TCP_NODELAY and keepalive settings (Linux copies the
