@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -75,6 +76,36 @@ func TestWithoutDescriptorsClientsWaitAndNothingSpins(t *testing.T) {
 	for _, s := range p.sessions(t, clients+first) {
 		if s.End != "backend_closed" || s.asked() != "relay-a:ok" {
 			t.Errorf("session ended as %s, asked %s %s", s.End, s.asked(), s.Reason)
+		}
+	}
+}
+
+// The soft limit is raised to the hard one (Go leaves one), and where that is too little for
+// max_sessions a line says so, with the numbers.
+func TestTooFewDescriptorsAreToldOfAtStart(t *testing.T) {
+	t.Parallel()
+	relay := smtptest.Start(t, smtptest.Script{})
+	for _, test := range []struct {
+		limits, listener string
+		want             []string // of the warning; none: there is none
+	}{
+		{"--nofile=64:4096", "", []string{"10000, which takes 20000 descriptors", "may open 4095", "LimitNOFILE=22864"}},
+		{"--nofile=64:4096", "max_sessions: 100", nil},
+		{"--nofile=64:64", "max_sessions: 100", []string{"may open 64"}},
+	} {
+		s := site{listener: test.listener, backends: []string{backend("relay-a", relay.Addr())}}
+		p := startProgram(t, s, find(t, "prlimit"), test.limits, raced)
+		text := ""
+		for _, line := range p.logged(t, "descriptors") {
+			text += line.text("warning")
+		}
+		if test.want == nil && text != "" {
+			t.Errorf("%s %s: warning %q", test.limits, test.listener, text)
+		}
+		for _, part := range test.want {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s %s: warning %q does not say %q", test.limits, test.listener, text, part)
+			}
 		}
 	}
 }

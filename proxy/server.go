@@ -49,6 +49,10 @@ type Server struct {
 	// loop. It runs in the event loop and must not block.
 	OnError func(error)
 
+	// Spare is how many descriptors the rest of the program may need at one time,
+	// beside those that are open when Listen returns: sessions leave so many.
+	Spare int
+
 	mu        sync.Mutex
 	phase     phase
 	started   bool        // by Start, and Serve has not been called
@@ -139,7 +143,7 @@ func (s *Server) Listen() error {
 	s.listeners = next
 	s.base = time.Now()
 	s.idBase = uint64(s.base.UnixNano())
-	s.fdLimit = descriptorLimit()
+	s.fdLimit = descriptorLimit(processLimit(), openDescriptors(), int64(s.Spare))
 	s.done = make(chan struct{})
 	s.phase = phaseListening
 	return nil
@@ -307,32 +311,4 @@ func (s *Server) stopEarly() bool {
 		return true
 	}
 	return s.phase == phaseClosed
-}
-
-// reserve keeps n descriptors for a session, if that leaves enough for the
-// rest of the process.
-func (s *Server) reserve(n int64) bool {
-	if s.fds.Add(n) <= s.fdLimit {
-		return true
-	}
-	s.fds.Add(-n)
-	return false
-}
-
-// descriptorsMost is 0 before Listen.
-func (s *Server) descriptorsMost() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fdLimit
-}
-
-// descriptorLimit is how many descriptors sessions may hold: what the process
-// may open, less a share for probes, logs and whatever embeds the server.
-func descriptorLimit() int64 {
-	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return 1 << 20
-	}
-	n := int64(min(lim.Cur, 1<<30))
-	return max(n-max(n/8, 32), 2)
 }

@@ -120,6 +120,7 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *
 	}
 	d.server = &proxy.Server{
 		Workers:   cfg.Workers,
+		Spare:     spareDescriptors(cfg),
 		OnSession: d.session,
 		OnError:   func(err error) { log.Warn("proxy", zap.Error(err)) },
 	}
@@ -129,6 +130,7 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *
 		return nil, err
 	}
 	names.fails = d.admin.NameFails
+	d.warnDescriptors(cfg)
 	for i, a := range d.server.Addresses() {
 		l := &cfg.Listeners[i]
 		log.Info("listening", zap.String("listener", l.Name), zap.Stringer("address", a),

@@ -148,6 +148,7 @@ func (d *daemon) reload(ctx context.Context, by string) (done admin.Reloaded, er
 	d.warn(cfg)
 	d.warnTransparent(cfg, plans)
 	d.warnExpired()
+	d.warnDescriptors(cfg)
 	wanted := level(cfg.Log.Level)
 	d.level.SetLevel(min(d.level.Level(), wanted)) // what changed is told by the more talkative of the two
 	d.tell(done, by)
