@@ -16,6 +16,8 @@ import (
 type listener struct {
 	*Listener
 	*port
+	gate  *gate
+	rates *rates // nil: there is no limit
 }
 
 // port is what outlives a listener's configuration: its socket, which all loops
@@ -30,12 +32,21 @@ type port struct {
 
 	mu      sync.Mutex
 	clients map[netip.Addr]int // sessions by client, kept only where there is a limit
+
+	rates *rates // outlives a reload; nil until there is a limit. Guarded by the server's mu
 }
 
 func newListener(cfg *Listener, p *port) *listener {
 	own := *cfg
 	own.Name = cfg.name()
-	return &listener{Listener: &own, port: p}
+	ln := &listener{Listener: &own, port: p, gate: newGate(cfg)}
+	if cfg.MaxRatePerClient.PerMinute > 0 {
+		if p.rates == nil {
+			p.rates = newRates()
+		}
+		ln.rates = p.rates
+	}
+	return ln
 }
 
 func (p *port) token() epoll.Token { return epoll.Token{Index: -1 - p.index} }
@@ -49,8 +60,12 @@ func (p *port) release() {
 }
 
 // admit takes a place in the limits for a client; reason is what to tell a
-// client for which there is none.
-func (ln *listener) admit(client netip.Addr) (reason string) {
+// client for which there is none. The rate comes first: it counts connections,
+// whatever becomes of them.
+func (ln *listener) admit(client netip.Addr, now int64) (reason string) {
+	if ln.rates != nil && !ln.rates.take(client, ln.MaxRatePerClient, now) {
+		return "too many connections from " + client.String() + ": " + ln.MaxRatePerClient.String()
+	}
 	if ln.open.Add(1) > ln.maxSessions() {
 		ln.open.Add(-1)
 		return "too many sessions"
@@ -82,10 +97,8 @@ func (ln *listener) leave(client netip.Addr) {
 
 // route is the pool for a client.
 func (ln *listener) route(client netip.Addr) *Pool {
-	for i := range ln.Routes {
-		if holds(ln.Routes[i].From, client) {
-			return ln.Routes[i].Pool
-		}
+	if i := ln.gate.route(client); i >= 0 {
+		return ln.Routes[i].Pool
 	}
 	return ln.Pool
 }
@@ -216,7 +229,7 @@ func (l *loop) begin(ln *listener, fd int, peer netip.AddrPort) {
 		l.refuse(s, Shut, "4.3.2", "this address is given up")
 		return
 	}
-	if holds(ln.AcceptProxy, peer.Addr()) {
+	if ln.gate.expectsHeader(peer.Addr()) {
 		l.awaitHeader(s)
 		return // to readHeader
 	}
@@ -227,11 +240,11 @@ func (l *loop) begin(ln *listener, fd int, peer netip.AddrPort) {
 func (l *loop) enter(s *session) {
 	l.takeOut(s)
 	ln, client := s.listener, s.addr.Addr()
-	if !holds(ln.Allow, client) || holds(ln.Deny, client) {
+	if !ln.gate.allows(client) {
 		l.deny(s, client.String()+" is not allowed to connect here")
 		return
 	}
-	if reason := ln.admit(client); reason != "" {
+	if reason := ln.admit(client, l.ns); reason != "" {
 		l.refuse(s, ClientLimit, "4.7.0", reason)
 		return
 	}

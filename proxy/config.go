@@ -23,8 +23,11 @@ type Listener struct {
 	Routes []Route // the first whose From holds the client wins
 
 	// Allow holds the clients that may connect; nobody may while it is empty.
-	// Deny takes some of them out again. Both look at the client's address: the
+	// Deny takes some of them out again. Of all prefixes that hold a client the
+	// longest decides: 10.1.2.3/32 of Allow is let in out of 10.1.0.0/16 of Deny.
+	// One that both name is denied. Both look at the client's address: the
 	// peer's, or for a peer in AcceptProxy the one that its PROXY header names.
+	// IPv4 clients of an IPv6 listener are IPv4; zones are not looked at.
 	Allow, Deny []netip.Prefix
 
 	Protocol    Protocol
@@ -38,6 +41,7 @@ type Listener struct {
 	Hostname             string // in our own replies; default "smtplb"
 	MaxSessions          int    // at once; 0: 10,000
 	MaxSessionsPerClient int    // at once from one address; 0: no limit
+	MaxRatePerClient     Rate   // from one IPv4 address or one IPv6 /64 network; kept over a Reload
 }
 
 // Route sends the clients in From to Pool.
@@ -178,6 +182,9 @@ func (l *Listener) check() error {
 	if l.Protocol > TCP {
 		wrong("protocol %d is neither SMTP nor TCP", l.Protocol)
 	}
+	if r := l.MaxRatePerClient; r.PerMinute < 0 || r.PerMinute > maxRate || r.Burst < 0 || r.Burst > maxRate {
+		wrong("rate of %d a minute, %d at once: each must be 0 to %d", r.PerMinute, r.Burst, maxRate)
+	}
 	if l.DeniedReply > DeniedDrop {
 		wrong("denied reply %d is not known", l.DeniedReply)
 	}
@@ -217,14 +224,4 @@ func (p *Pool) target(b *balancer.Backend) *Target {
 		return &p.Targets[id]
 	}
 	return nil
-}
-
-// holds tells whether any of the prefixes contains addr, which is not v4-mapped.
-func holds(prefixes []netip.Prefix, addr netip.Addr) bool {
-	for _, p := range prefixes {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
 }

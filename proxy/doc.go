@@ -17,6 +17,7 @@
 // # A session
 //
 // It travels one way, and each step is a file: accept.go, header.go (PROXY),
+// gate.go and rate.go (who is let in),
 // attempt.go (a relay is chosen and connected to), greeting.go, hedge.go,
 // relay.go and splice.go, end.go. refuse.go has our own replies, drain.go the timeouts and
 // the shutdown; running.go lists those that run; session.go has the states and what holds in each.

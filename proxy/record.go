@@ -19,7 +19,7 @@ const (
 	Idle                     // no byte moved for Timeouts.Idle, in the client's turn
 	Drained                  // let go in the client's turn, after Shutdown
 	Denied                   // not on Allow, on Deny, or no PROXY header where one is due
-	ClientLimit              // MaxSessions or MaxSessionsPerClient
+	ClientLimit              // MaxSessions, MaxSessionsPerClient or MaxRatePerClient
 	NoBackend                // no relay could be had
 	Shut                     // cut or refused because the server stops
 	numEnds

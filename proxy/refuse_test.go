@@ -171,10 +171,10 @@ func TestPlacesOfAThousandSessionsComeBack(t *testing.T) {
 	ln := newListener(&Listener{MaxSessions: 5, MaxSessionsPerClient: 1}, &port{fd: -1, clients: map[netip.Addr]int{}})
 	for i := range 1000 {
 		client := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
-		if why := ln.admit(client); why != "" {
+		if why := ln.admit(client, 0); why != "" {
 			t.Fatalf("session %d: %s", i, why)
 		}
-		if ln.admit(client) == "" {
+		if ln.admit(client, 0) == "" {
 			t.Fatalf("session %d: a second one of the same client was let in", i)
 		}
 		ln.leave(client)

@@ -156,6 +156,7 @@ func buildListener(cfg *config.Listener, pools map[string]*proxy.Pool) proxy.Lis
 		Name: cfg.Name, Address: cfg.Address, Pool: pools[cfg.Pool],
 		Allow: cfg.Allow, Deny: cfg.Deny, AcceptProxy: cfg.AcceptProxy, Hostname: cfg.Hostname,
 		MaxSessions: cfg.MaxSessions, MaxSessionsPerClient: cfg.MaxSessionsPerClient,
+		MaxRatePerClient: proxy.Rate{PerMinute: cfg.MaxRatePerClient.PerMinute, Burst: cfg.MaxRatePerClient.Burst},
 	}
 	if l.MaxSessions == 0 {
 		l.MaxSessions = math.MaxInt // 0 is "no limit" here, and the default there

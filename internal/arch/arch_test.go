@@ -43,8 +43,9 @@ var arrows = []arrow{
 		reason: "another Go program embeds proxy without the config file, the admin server or a logger",
 	},
 	{
-		from: []string{"proxy"}, to: []string{"theirs"}, except: []string{"github.com/pires/go-proxyproto", "golang.org/x/sys"},
-		reason: "the data path is our own; of libraries it takes the PROXY codec and the system calls",
+		from: []string{"proxy"}, to: []string{"theirs"},
+		except: []string{"github.com/pires/go-proxyproto", "golang.org/x/sys", "github.com/gaissmai/bart"},
+		reason: "the data path is our own; of libraries it takes the PROXY codec, the system calls and the table of prefixes",
 	},
 	{
 		from: []string{"proxy"}, to: []string{"probes"}, tests: true,
@@ -128,6 +129,10 @@ var arrows = []arrow{
 		reason: "how the kernel is asked about routes is internal/route's secret",
 	},
 	{
+		to: []string{"github.com/gaissmai/bart"}, unless: []string{"proxy"},
+		reason: "who may connect is decided in one place",
+	},
+	{
 		from: []string{"proxy", "balancer", "probes"}, to: []string{"net/http"}, deps: true,
 		reason: "the data path and its policy serve no pages",
 	},
@@ -156,7 +161,7 @@ var arrows = []arrow{
 		reason: "black-box tests see the program as its user does",
 	},
 	{
-		to:     []string{"go.uber.org/goleak", "pgregory.net/rapid", "testing"},
+		to:     []string{"go.uber.org/goleak", "pgregory.net/rapid", "golang.org/x/time", "testing"},
 		unless: []string{"internal/smtptest", "bench"},
 		reason: "test libraries stay out of the product",
 	},
@@ -193,6 +198,9 @@ func TestForbiddenArrowsAreCaught(t *testing.T) {
 		{"balancer sees proxy", listed{ImportPath: "smtplb/balancer", Imports: []string{"smtplb/proxy"}}, "choices stand alone"},
 		{"balancer's tests may use rapid", listed{ImportPath: "smtplb/balancer", TestImports: []string{"pgregory.net/rapid", "os"}}, ""},
 		{"proxy uses its mechanisms", listed{ImportPath: "smtplb/proxy", Imports: []string{"smtplb/balancer", "smtplb/internal/epoll", "github.com/pires/go-proxyproto"}}, ""},
+		{"proxy searches prefixes", listed{ImportPath: "smtplb/proxy", Imports: []string{"github.com/gaissmai/bart"}}, ""},
+		{"prefixes searched elsewhere", listed{ImportPath: "smtplb/cmd/smtplb", Imports: []string{"github.com/gaissmai/bart"}}, "in one place"},
+		{"the product limits by a test library", listed{ImportPath: "smtplb/proxy", Imports: []string{"golang.org/x/time/rate"}}, "data path is our own"},
 		{"proxy reaches zap through another", listed{ImportPath: "smtplb/proxy", Deps: []string{"go.uber.org/zap/zapcore"}}, "embeds proxy"},
 		{"proxy's tests see probes", listed{ImportPath: "smtplb/proxy", XTestImports: []string{"smtplb/probes"}}, "never see each other"},
 		{"probes share the words", listed{ImportPath: "smtplb/probes", Imports: []string{"smtplb/balancer", "net/textproto"}}, ""},

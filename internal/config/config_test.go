@@ -167,6 +167,7 @@ listeners:
     hostname: "[IPv6:2001:db8::25]"
     max_sessions: 0
     max_sessions_per_client: 7
+    max_rate_per_client: {per_minute: 60, burst: 5}
 pools:
   - name: p
     discover: srv:_smtp._tcp.Example.com
@@ -202,6 +203,7 @@ workers: 4
 		{"hostname", l.Hostname, "[IPv6:2001:db8::25]"},
 		{"max_sessions", l.MaxSessions, 0},
 		{"max_sessions_per_client", l.MaxSessionsPerClient, 7},
+		{"max_rate_per_client", l.MaxRatePerClient, config.Rate{PerMinute: 60, Burst: 5}},
 		{"discover", p.Discover, config.Discover{Kind: config.DiscoverSRV, Name: "_smtp._tcp.example.com"}},
 		{"failover", p.Failover, config.Failover{
 			MinHealthy: 2,

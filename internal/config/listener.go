@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // Listener is one address that clients connect to.
@@ -24,8 +26,10 @@ type Listener struct {
 	// IPv6, neither holds the other. Required: nobody may connect until named.
 	Allow []netip.Prefix `koanf:"allow"`
 
-	// Deny are networks that may not connect though Allow holds them.
-	// Default: none.
+	// Deny are networks that may not connect though Allow holds them. Of all
+	// networks of both lists that hold a client the longest decides:
+	// 10.1.2.3/32 in Allow is let in out of 10.1.0.0/16 in Deny. One that stands
+	// in both is denied. Default: none.
 	Deny []netip.Prefix `koanf:"deny"`
 
 	// Routes choose a pool by the client's address; the first match wins.
@@ -59,6 +63,23 @@ type Listener struct {
 	// address, 0 to 10000000. A client over it reads 421 4.7.0. Default 0: no
 	// limit.
 	MaxSessionsPerClient int `koanf:"max_sessions_per_client"`
+
+	// MaxRatePerClient bounds how often one client may connect: from one IPv4
+	// address, or from one IPv6 network of 64 bits, of which one machine may have
+	// every address. Behind AcceptProxy it is the client that the header names. A
+	// client over it reads 421 4.7.0. Default: no limit.
+	MaxRatePerClient Rate `koanf:"max_rate_per_client"`
+}
+
+// Rate is a bound of connections in a time.
+type Rate struct {
+	// PerMinute is the most connections a minute over a longer time, 0 to
+	// 10000000. They come free evenly: of 60, one each second. Default 0: no limit.
+	PerMinute int `koanf:"per_minute"`
+
+	// Burst is the most connections at once, after a time without any, 0 to
+	// 10000000. Default 0: as many as PerMinute.
+	Burst int `koanf:"burst"`
 }
 
 // Route sends some clients of a listener to another pool.
@@ -109,9 +130,39 @@ func (r *report) checkListener(l *Listener, at string) {
 				"every peer may name any client address: allow then protects nothing")
 		}
 	}
+	r.checkInside(l, at)
 	r.mailName(at+".hostname", l.Hostname)
 	r.between(at+".max_sessions", l.MaxSessions, 0, maxSessions)
 	r.between(at+".max_sessions_per_client", l.MaxSessionsPerClient, 0, maxSessions)
+	r.between(at+".max_rate_per_client.per_minute", l.MaxRatePerClient.PerMinute, 0, maxSessions)
+	r.between(at+".max_rate_per_client.burst", l.MaxRatePerClient.Burst, 0, maxSessions)
+	if l.MaxRatePerClient.Burst > 0 && l.MaxRatePerClient.PerMinute == 0 && !r.failed(at+".max_rate_per_client.per_minute") {
+		r.fail(at+".max_rate_per_client.burst", "has no effect without per_minute: write that too, or leave both out")
+	}
+}
+
+// checkInside warns of networks that may connect out of one that may not. It is
+// what the longest prefix means, and not what somebody means who shuts a network
+// out in a hurry.
+func (r *report) checkInside(l *Listener, at string) {
+	if len(l.Deny) == 0 {
+		return
+	}
+	byAddress := func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	}
+	allow := slices.SortedFunc(slices.Values(l.Allow), byAddress)
+	for i, p := range l.Deny {
+		if !p.IsValid() || p.IsSingleIP() {
+			continue // a mistake that was told of, or there is nothing within
+		}
+		// What p holds begins right behind p, and nothing else lies between.
+		first, _ := slices.BinarySearchFunc(allow, netip.PrefixFrom(p.Addr(), p.Bits()+1), byAddress)
+		if first < len(allow) && p.Contains(allow[first].Addr()) {
+			r.warn(fmt.Sprintf("%s.deny[%d]", at, i),
+				fmt.Sprintf("allow names %s, which may connect all the same: the longer prefix decides", allow[first]))
+		}
+	}
 }
 
 func (r *report) checkRoute(c *Config, rt Route, at string) {
