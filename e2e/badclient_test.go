@@ -70,7 +70,7 @@ func TestBadClientHarmsNobodyElse(t *testing.T) {
 				if err := visit(p.address); err != nil {
 					t.Errorf("the next client: %v", err)
 				}
-				smtptest.Eventually(t, patience, func() bool { return relay.Active() == 0 }, "the relay is free")
+				smtptest.Eventually(t, patience, func() bool { return p.shown(t).Sessions.Open == 0 }, "the slot is free")
 			}
 			smtptest.Eventually(t, patience, func() bool { return p.sockets(t) <= sockets }, "as many sockets as before, %d", sockets)
 			if n := relay.MessageCount(); n > 0 && bad.name != "resets after the dot" {
