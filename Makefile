@@ -7,7 +7,7 @@ SHELL := /usr/bin/env bash
 
 GO ?= go
 TOOL := $(GO) tool -modfile=internal/tools/go.mod
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION ?= $(shell git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo dev)
 TESTFLAGS ?=
 TESTTIMEOUT ?= 15m
 FUZZTIME ?= 10000x
@@ -15,16 +15,28 @@ FUZZTIME ?= 10000x
 # smtp-source and smtp-sink live where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help run build man test deps lint bench compare fuzz clean
+.PHONY: help run build reproducible sbom vuln man test deps lint bench compare fuzz clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## build, then start the demo: three relays behind 127.0.0.1:2525
 	bin/smtplb demo
 
+# -trimpath and -buildvcs=false keep the place of the tree and the state of git out
+# of the programs; twelve digits of the commit, as git's own choice goes by how
+# much there is in a clone.
 build: ## build bin/smtplb and bin/smtpbench, static binaries
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/smtplb ./cmd/smtpbench
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/smtplb ./cmd/smtpbench
+
+reproducible: ## build the commit in two different places: the programs must be the same to the byte
+	@GO='$(GO)' internal/tools/reproduce.sh
+
+sbom: build ## list what modules each program is made of, in bin/*.cdx.json (CycloneDX)
+	@internal/tools/sbom.sh bin $(VERSION)
+
+vuln: ## look for known vulnerabilities in what the programs call
+	@internal/tools/vuln.sh
 
 man: build ## the manual pages, in bin/man
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) bin/smtplb man bin/man/man8
