@@ -66,7 +66,9 @@ func newRunCommand(std streams, environ []string) *cobra.Command {
 			"stops at once. SIGHUP reloads the file, or changes nothing if there is any error in it: running sessions\n" +
 			"go on, and the log says what changed. SIGUSR2 upgrades: the program that lies at this one's path by now\n" +
 			"takes over the listening sockets and what is known of the relays, or nothing changes; this process lets\n" +
-			"its sessions finish. Log lines go to standard error.",
+			"its sessions finish. Log lines go to standard error.\n\n" +
+			"Once its ports are open it gives up what the file does not need. Started as root it keeps the capability for\n" +
+			"ports below 1024, and the one for fwmark and transparent if the file has them; better start it as another user.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			load := func() (*config.Config, error) { return config.Load(file, environ) }

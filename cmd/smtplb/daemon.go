@@ -85,6 +85,9 @@ func begin(ctx context.Context, load func() (*config.Config, error), std streams
 		return err
 	}
 	d.load, d.level, d.signals = load, level, signals
+	if err := d.confine(); err != nil {
+		return err
+	}
 	return d.run(ctx)
 }
 
@@ -108,7 +111,11 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *
 	d.notify.hush(from.parent != nil)
 	d.warn(cfg)
 	plans, err := planPools(cfg, names.learn(ctx, cfg, nil))
-	if err := errors.Join(err, mayReach(cfg)); err != nil {
+	may := mayReach
+	if from.parent != nil {
+		may = mayStillReach
+	}
+	if err := errors.Join(err, may(cfg)); err != nil {
 		return nil, err
 	}
 	d.warnTransparent(cfg, plans)

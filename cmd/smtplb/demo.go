@@ -61,6 +61,9 @@ func runDemo(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	if err := d.daemon.confine(); err != nil {
+		return err
+	}
 	d.printf(demoHelp, cfg.Listeners[0].Address, d.daemon.admin.Addr())
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()

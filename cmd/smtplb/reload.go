@@ -115,7 +115,7 @@ func (d *daemon) reload(ctx context.Context, by string) (done admin.Reloaded, er
 	renewed, useCertificate, wrong := d.certificate.again()
 	defer func() { d.names.keep(d.cfg) }() // whichever it is then
 	plans, err := planPools(cfg, d.names.learn(ctx, cfg, d.cfg))
-	if err := errors.Join(err, wrong, mayReach(cfg)); err != nil {
+	if err := errors.Join(err, wrong, mayStillReach(cfg)); err != nil {
 		return done, err
 	}
 	pools := map[string]*relays{}

@@ -100,6 +100,18 @@ var arrows = []arrow{
 		reason: "one process gives way to another by system calls; what is handed over is the caller's",
 	},
 	{
+		to: []string{"kernel.org/pub/linux/libs/security/libcap", "github.com/landlock-lsm/go-landlock"}, unless: []string{"internal/privilege"}, tests: true,
+		reason: "what a process gives up is decided in one place",
+	},
+	{
+		from: []string{"internal/privilege"}, to: []string{"ours"}, except: []string{"internal/privilege"},
+		reason: "it takes plain values: what a configuration needs is read by cmd",
+	},
+	{
+		to: []string{"internal/privilege"}, unless: []string{"cmd", "internal/privilege"}, tests: true,
+		reason: "only a program gives up what is its process's: packages are used inside others",
+	},
+	{
 		to: []string{"github.com/coreos/go-systemd"}, unless: []string{"cmd"}, tests: true,
 		reason: "the service manager is the command's business: packages are used without it",
 	},
@@ -216,6 +228,9 @@ func TestForbiddenArrowsAreCaught(t *testing.T) {
 		{"systemd in the command", listed{ImportPath: "smtplb/cmd/smtplb", Imports: []string{"github.com/coreos/go-systemd/v22/daemon"}}, ""},
 		{"systemd below", listed{ImportPath: "smtplb/proxy", Imports: []string{"github.com/coreos/go-systemd/v22/activation"}}, "without it"},
 		{"the hand-over takes a logger", listed{ImportPath: "smtplb/internal/handover", Imports: []string{"go.uber.org/zap"}}, "by system calls"},
+		{"capabilities elsewhere", listed{ImportPath: "smtplb/proxy", Imports: []string{"kernel.org/pub/linux/libs/security/libcap/cap"}}, "one place"},
+		{"privileges that know the configuration", listed{ImportPath: "smtplb/internal/privilege", Imports: []string{"smtplb/internal/config"}}, "plain values"},
+		{"the admin server gives up privileges", listed{ImportPath: "smtplb/internal/admin", Imports: []string{"smtplb/internal/privilege"}}, "its process's"},
 		{"a command imported", listed{ImportPath: "smtplb/e2e", TestImports: []string{"smtplb/cmd/smtplb"}}, "imports a command"},
 		{"e2e drives a browser", listed{ImportPath: "smtplb/e2e", TestImports: []string{"github.com/chromedp/chromedp"}}, ""},
 		{"another drives a browser", listed{ImportPath: "smtplb/internal/admin", TestImports: []string{"github.com/chromedp/cdproto/log"}}, "black-box tests only"},
