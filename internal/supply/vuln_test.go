@@ -1,7 +1,9 @@
 package supply
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ const (
 	index = `[{"path": "github.com/spf13/cobra", "vulns": [{"id": "GO-2099-0001", "modified": "2099-01-01T00:00:00Z"}]}]`
 	entry = `{"schema_version": "1.3.1", "id": "GO-2099-0001", "modified": "2099-01-01T00:00:00Z", "published": "2099-01-01T00:00:00Z",
 		"summary": "Made up for a test", "details": "Nothing is wrong.",
+		"database_specific": {"url": "https://example.com/GO-2099-0001"},
 		"affected": [{"package": {"name": "github.com/spf13/cobra", "ecosystem": "Go"},
 			"ranges": [{"type": "SEMVER", "events": [{"introduced": "0"}]}],
 			"ecosystem_specific": {"imports": [{"path": "PACKAGE", "symbols": ["SYMBOL"]}]}}]}`
@@ -23,23 +26,29 @@ func TestAFindingFails(t *testing.T) {
 	foreign := strings.NewReplacer("PACKAGE", "github.com/spf13/cobra/doc", "SYMBOL", "GenReSTTree").Replace(entry)
 	empty := database(t, "[]", "")
 	tests := []struct {
-		name  string
-		env   []string
-		fails bool
-		says  string
+		name   string
+		env    []string
+		status int // 3: it was looked, and something was found
+		says   string
 	}{
-		{"a finding", []string{"GOVULNDB=" + database(t, index, called)}, true, "GO-2099-0001"},
-		{"a finding in what is not called", []string{"GOVULNDB=" + database(t, index, foreign)}, false, "0 vulnerabilities"},
-		{"none", []string{"GOVULNDB=" + empty}, false, "No vulnerabilities found"},
-		{"a directory that is no database", []string{"GOVULNDB=file://" + t.TempDir()}, true, "no index/db.json"},
-		{"the one that is named is out of reach", append(unreachable, "GOVULNDB=https://vulnerabilities.invalid"), true, "vulndb"},
-		{"the usual one is out of reach", append(unreachable, "GOVULNDB="), false, "NOT CHECKED"},
+		{"a finding", []string{"GOVULNDB=" + database(t, index, called)}, 3, "cobra.Command.ExecuteContextC"},
+		{"a finding in what is not called", []string{"GOVULNDB=" + database(t, index, foreign)}, 0, "0 vulnerabilities"},
+		{"none", []string{"GOVULNDB=" + empty}, 0, "No vulnerabilities found"},
+		{"a directory that is no database", []string{"GOVULNDB=file://" + t.TempDir()}, 1, "no index/db.json"},
+		{"the one that is named is out of reach", append(unreachable, "GOVULNDB=https://vulnerabilities.invalid"), 1, "vulndb"},
+		{"the usual one is out of reach", append(unreachable, "GOVULNDB="), 0, "NOT CHECKED"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			out, err := try(t, test.env, "internal/tools/vuln.sh", "./cmd/smtplb")
-			if fails := err != nil; fails != test.fails {
-				t.Errorf("fails: %v, want %v", fails, test.fails)
+			status := 0
+			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+				status = exit.ExitCode()
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if status != test.status {
+				t.Errorf("it ends with status %d, want %d", status, test.status)
 			}
 			if !strings.Contains(out, test.says) {
 				t.Errorf("it does not say %q", test.says)
