@@ -121,6 +121,14 @@ var arrows = []arrow{
 		reason: "the admin server reads snapshots and has a few verbs; files and logs are cmd's",
 	},
 	{
+		from: []string{"internal/ha"}, to: []string{"ours", "theirs"}, except: []string{"internal/ha"},
+		reason: "what keepalived reads is text made of plain values: where those come from is cmd's",
+	},
+	{
+		from: []string{"internal/ha"}, to: []string{"os", "os/exec", "net", "syscall"}, except: []string{"net/netip"},
+		reason: "it reads and runs nothing: a node in, text out",
+	},
+	{
 		from: []string{"internal/resolve"}, to: []string{"ours"}, except: []string{"internal/resolve"},
 		reason: "what is found in DNS is plain data: what relays are made of it is cmd's",
 	},
