@@ -15,10 +15,10 @@ FUZZTIME ?= 10000x
 # smtp-source and smtp-sink live where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help run build reproducible sbom vuln man test deps lint bench compare fuzz clean
+.PHONY: help run build reproducible sbom vuln man test e2e-ha deps lint bench compare fuzz clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## build, then start the demo: three relays behind 127.0.0.1:2525
 	bin/smtplb demo
@@ -44,6 +44,9 @@ man: build ## the manual pages, in bin/man
 
 test: deps ## every test, with the race detector; the black-box ones too
 	$(GO) test -race -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
+
+e2e-ha: deps ## what happens to mail when one of two balancers fails, case by case; needs root
+	E2E_FIGURES=1 $(GO) test -count=1 -v -timeout $(TESTTIMEOUT) -run '^TestTwoBalancersShareAnAddress$$' ./e2e | grep -v '^ *\(===\|---\)'
 
 deps:
 	@e2e/install-deps.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the black-box tests drive: Postfix and its
-# smtp-source and smtp-sink, swaks, curl, node, Chromium, iproute2, nftables and
-# promtool from Debian, Haraka from npm.
+# smtp-source and smtp-sink, swaks, curl, node, Chromium, iproute2, nftables,
+# keepalived and promtool from Debian, Haraka from npm.
 # Does nothing where they are there; where it cannot install, it says what is
 # missing. With CI=true something missing is an error, so that no test is passed
 # over unseen.
@@ -12,7 +12,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 # program and the Debian package that brings it
 needed=(postfix:postfix smtp-source:postfix smtp-sink:postfix swaks:swaks curl:curl node:nodejs npm:npm chromium:chromium
-	ip:iproute2 nft:nftables)
+	ip:iproute2 nft:nftables keepalived:keepalived)
 
 programs=() # missing ones
 packages=()

@@ -1,0 +1,151 @@
+package e2e
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"smtplb/internal/smtptest"
+)
+
+// haProbe is one attempt to begin a session.
+type haProbe struct {
+	began, ended time.Time
+	code         string // that begins the greeting; "" where there was none
+}
+
+// haProber begins a session every few milliseconds, from several threads, as a
+// new client each time.
+type haProber struct {
+	stop chan struct{}
+	wg   sync.WaitGroup
+
+	mu  sync.Mutex
+	all []haProbe
+}
+
+// probe begins sessions at the VIP from the namespace of the clients.
+func (l *haLab) probe(t *testing.T) *haProber {
+	t.Helper()
+	const threads = 4
+	p := &haProber{stop: make(chan struct{})}
+	for range threads {
+		p.wg.Go(func() { p.run("/run/netns/"+l.ns("world"), haVIP+":25") })
+	}
+	t.Cleanup(p.end)
+	return p
+}
+
+func (p *haProber) run(netns, target string) {
+	const pause, patience = 40 * time.Millisecond, 100 * time.Millisecond
+	leave, err := enterNetwork(netns)
+	if err != nil {
+		return // seen by there being no probes
+	}
+	defer leave()
+	ticks := time.NewTicker(pause)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-ticks.C:
+		}
+		one := haProbe{began: time.Now()}
+		// A literal address: the socket is made by this thread, so in its namespace.
+		if client, err := smtptest.DialTimeout(target, patience); err == nil {
+			text, _ := client.Greeting() // none is what there is to tell
+			one.code, _, _ = strings.Cut(strings.TrimSpace(text), " ")
+			client.Close()
+		}
+		one.ended = time.Now()
+		p.mu.Lock()
+		p.all = append(p.all, one)
+		p.mu.Unlock()
+	}
+}
+
+// enterNetwork has the goroutine's thread be in a network namespace until leave is
+// called. The thread must live on then: with it would die what it has started,
+// which other tests need (PR_SET_PDEATHSIG goes by the thread).
+func enterNetwork(file string) (leave func(), err error) {
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	away, err := os.Open(file)
+	if err != nil {
+		return nil, errors.Join(err, home.Close())
+	}
+	defer away.Close()
+	runtime.LockOSThread()
+	if err := unix.Setns(int(away.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return nil, errors.Join(err, home.Close())
+	}
+	return func() {
+		// A thread that cannot go back stays locked, and ends with its goroutine.
+		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err == nil {
+			runtime.UnlockOSThread()
+		}
+		_ = home.Close() // it was read
+	}, nil
+}
+
+func (p *haProber) end() {
+	select {
+	case <-p.stop:
+	default:
+		close(p.stop)
+	}
+	p.wg.Wait()
+}
+
+// since are the attempts from a moment on, by their beginning.
+func (p *haProber) since(from time.Time) []haProbe {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := slices.Clone(p.all)
+	slices.SortFunc(all, func(a, b haProbe) int { return a.began.Compare(b.began) })
+	return slices.DeleteFunc(all, func(one haProbe) bool { return one.began.Before(from) })
+}
+
+// good waits for so many attempts in a row, from now, that read a code.
+func (p *haProber) good(t *testing.T, n int, code string) {
+	t.Helper()
+	from := time.Now()
+	smtptest.Eventually(t, patience, func() bool {
+		all := p.since(from)
+		run := 0
+		for _, one := range all {
+			if run++; one.code != code {
+				run = 0
+			}
+		}
+		return run >= n
+	}, "%d sessions in a row that read %s", n, code)
+}
+
+// outage is how long after a moment a new session read a code again, after the
+// longest run of attempts that did not, and how many those were; 0 and 0: all did.
+func (p *haProber) outage(from time.Time, code string) (took time.Duration, failed int) {
+	run := 0
+	for _, one := range p.since(from) {
+		if one.code != code {
+			run++
+			continue
+		}
+		if run > failed {
+			took, failed = one.ended.Sub(from), run
+		}
+		run = 0
+	}
+	return took, failed
+}
