@@ -21,11 +21,8 @@ import (
 // of what the rules make of the change, such as the return of an ejected backend that is the last one now. Where there
 // were no backends, or are none any more, no tier takes over from another, and nobody is told of a failover.
 func (p *Pool) Reconfigure(now time.Time, cfg Config) error {
-	if err := cfg.Check(); err != nil {
+	if err := p.fits(&cfg); err != nil {
 		return err
-	}
-	if cfg.Name != p.name {
-		return fmt.Errorf("balancer: pool %q: a configuration of pool %q", p.name, cfg.Name)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,6 +39,17 @@ func (p *Pool) Reconfigure(now time.Time, cfg Config) error {
 	}
 	p.settle(now)
 	p.notify()
+	return nil
+}
+
+// fits tells what is wrong with a configuration, or that it is another pool's.
+func (p *Pool) fits(cfg *Config) error {
+	if err := cfg.Check(); err != nil {
+		return err
+	}
+	if cfg.Name != p.name {
+		return fmt.Errorf("balancer: pool %q: a configuration of pool %q", p.name, cfg.Name)
+	}
 	return nil
 }
 

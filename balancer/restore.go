@@ -20,11 +20,8 @@ const fresh = time.Minute
 // name that is all, and the pool begins as a new one. Of what was saved more than a minute ago only what holds for longer is
 // taken over: what a person ordered, what is owed to the standby, and when the tiers had their last session.
 func (p *Pool) Restore(now time.Time, cfg Config, saved *Saved) error {
-	if err := cfg.Check(); err != nil {
+	if err := p.fits(&cfg); err != nil {
 		return err
-	}
-	if cfg.Name != p.name {
-		return fmt.Errorf("balancer: pool %q: a configuration of pool %q", p.name, cfg.Name)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
