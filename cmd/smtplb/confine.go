@@ -26,9 +26,10 @@ func needs(cfg *config.Config) (n privilege.Needs) {
 // may not do any more.
 var errGivenUp = errors.New("root keeps only the capabilities that the configuration needs at the start: restart it")
 
-// mayStillReach is mayReach for a process that has given up what it did not need.
-func mayStillReach(cfg *config.Config) error {
-	err := mayReach(cfg)
+// sinceGivenUp is what is forbidden to a process that has given up what it did not
+// need.
+func sinceGivenUp(forbidden []error) error {
+	err := errors.Join(forbidden...)
 	if err != nil && os.Geteuid() == 0 {
 		return errors.Join(err, errGivenUp)
 	}

@@ -109,13 +109,14 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *
 		pools: map[string]*relays{}, since: map[string]time.Time{},
 	}
 	d.notify.hush(from.parent != nil)
-	d.warn(cfg)
-	plans, err := planPools(cfg, names.learn(ctx, cfg, nil))
-	may := mayReach
+	forbidden, absent := lacks(cfg)
+	d.warn(cfg, absent)
+	mayNot := errors.Join(forbidden...)
 	if from.parent != nil {
-		may = mayStillReach
+		mayNot = sinceGivenUp(forbidden)
 	}
-	if err := errors.Join(err, may(cfg)); err != nil {
+	plans, err := planPools(cfg, names.learn(ctx, cfg, nil))
+	if err := errors.Join(err, mayNot); err != nil {
 		return nil, err
 	}
 	d.warnTransparent(cfg, plans)
@@ -174,13 +175,15 @@ func (d *daemon) session(r *proxy.Record) {
 	d.admin.Observe(r)
 }
 
-// warn says what a configuration has that is rarely meant, and what of it this
-// machine has not.
-func (d *daemon) warn(cfg *config.Config) {
+// warn says what a configuration has that is rarely meant, and what of it is
+// absent here.
+func (d *daemon) warn(cfg *config.Config, absent []error) {
 	for _, w := range cfg.Warnings {
 		d.log.Warn("config", zap.String("warning", w.String()))
 	}
-	d.warnAbsent(cfg)
+	for _, err := range absent {
+		d.log.Warn("config", zap.String("warning", err.Error()))
+	}
 }
 
 // warnExpired says that no client will accept the certificate, where that is so.

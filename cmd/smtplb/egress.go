@@ -7,8 +7,6 @@ import (
 	"os"
 	"sync"
 
-	"go.uber.org/zap"
-
 	"smtplb/internal/config"
 	"smtplb/proxy"
 )
@@ -74,8 +72,10 @@ func (w way) missing() error {
 	return fmt.Errorf("%s: %w: see %s", w.of, err, page)
 }
 
-// lacks sorts what this machine lacks for the ways of a configuration: what this
-// process is not allowed to do, and what is not there.
+// lacks sorts what this machine lacks for the ways of a configuration. What this
+// process is not allowed to do does not come by itself, so nothing is begun with
+// it. What is absent may still come: an address may float here, an interface come
+// up; until then the relay is passed over.
 func lacks(cfg *config.Config) (forbidden, absent []error) {
 	for _, w := range ways(cfg) {
 		switch err := w.missing(); {
@@ -87,22 +87,6 @@ func lacks(cfg *config.Config) (forbidden, absent []error) {
 		}
 	}
 	return forbidden, absent
-}
-
-// mayReach is what this process is not allowed to do and the configuration asks
-// for. That does not come by itself, so nothing is begun with it.
-func mayReach(cfg *config.Config) error {
-	forbidden, _ := lacks(cfg)
-	return errors.Join(forbidden...)
-}
-
-// warnAbsent says what this machine has not, or not yet: an address may float to
-// it, an interface come up. Until then the relay is passed over.
-func (d *daemon) warnAbsent(cfg *config.Config) {
-	_, absent := lacks(cfg)
-	for _, err := range absent {
-		d.log.Warn("config", zap.String("warning", err.Error()))
-	}
 }
 
 // doubts are the checks that say nothing, for a reason of this machine's, so that

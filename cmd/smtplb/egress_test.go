@@ -62,7 +62,7 @@ func TestWhatThisMachineHasNotIsTold(t *testing.T) {
 					t.Errorf("got %q, want %q", err, test.want[i])
 				}
 			}
-			if mayReach(cfg) != nil {
+			if sinceGivenUp(forbidden) != nil {
 				t.Error("what is not there is no reason not to start")
 			}
 		})

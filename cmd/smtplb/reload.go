@@ -115,7 +115,8 @@ func (d *daemon) reload(ctx context.Context, by string) (done admin.Reloaded, er
 	renewed, useCertificate, wrong := d.certificate.again()
 	defer func() { d.names.keep(d.cfg) }() // whichever it is then
 	plans, err := planPools(cfg, d.names.learn(ctx, cfg, d.cfg))
-	if err := errors.Join(err, wrong, mayStillReach(cfg)); err != nil {
+	forbidden, absent := lacks(cfg)
+	if err := errors.Join(err, wrong, sinceGivenUp(forbidden)); err != nil {
 		return done, err
 	}
 	pools := map[string]*relays{}
@@ -145,7 +146,7 @@ func (d *daemon) reload(ctx context.Context, by string) (done admin.Reloaded, er
 			r.stop() // its sessions go on
 		}
 	}
-	d.warn(cfg)
+	d.warn(cfg, absent)
 	d.warnTransparent(cfg, plans)
 	d.warnExpired()
 	d.warnDescriptors(cfg)
