@@ -1,14 +1,12 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -261,31 +259,8 @@ func (l *haLab) holder(t *testing.T) (holder, other *haNode) {
 // haProcess is a program in a namespace, which a test may end as it likes.
 type haProcess struct {
 	cmd  *exec.Cmd
-	log  haLog
+	log  output
 	done chan struct{}
-}
-
-// haLog is what a program has written so far.
-type haLog struct {
-	mu   sync.Mutex
-	data bytes.Buffer
-}
-
-func (l *haLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.data.Write(p)
-}
-
-func (l *haLog) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.data.String()
-}
-
-func (l *haLog) tail() string {
-	text := l.text()
-	return text[max(0, len(text)-3000):]
 }
 
 func (l *haLab) launch(t *testing.T, ns string, command ...string) *haProcess {

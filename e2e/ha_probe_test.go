@@ -49,7 +49,7 @@ func (p *haProber) run(netns, target string) {
 	if err != nil {
 		return // seen by there being no probes
 	}
-	defer leave()
+	defer leave() //nolint:errcheck // the thread ends with the goroutine then
 	ticks := time.NewTicker(pause)
 	defer ticks.Stop()
 	for {
@@ -75,7 +75,7 @@ func (p *haProber) run(netns, target string) {
 // enterNetwork has the goroutine's thread be in a network namespace until leave is
 // called. The thread must live on then: with it would die what it has started,
 // which other tests need (PR_SET_PDEATHSIG goes by the thread).
-func enterNetwork(file string) (leave func(), err error) {
+func enterNetwork(file string) (leave func() error, err error) {
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, err
@@ -90,12 +90,14 @@ func enterNetwork(file string) (leave func(), err error) {
 		runtime.UnlockOSThread()
 		return nil, errors.Join(err, home.Close())
 	}
-	return func() {
+	return func() error {
+		defer home.Close()
 		// A thread that cannot go back stays locked, and ends with its goroutine.
-		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err == nil {
-			runtime.UnlockOSThread()
+		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+			return err
 		}
-		_ = home.Close() // it was read
+		runtime.UnlockOSThread()
+		return nil
 	}, nil
 }
 

@@ -2,18 +2,16 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"smtplb/internal/smtptest"
 )
@@ -131,29 +129,12 @@ func (s *space) sh(script string) { s.t.Helper(); s.feed(script, "sh", "-eu") }
 // inside calls f with the namespace as its network: sockets that it makes are
 // of there, whoever uses them afterwards.
 func inside[T any](s *space, f func() (T, error)) (result T, err error) {
-	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	leave, err := enterNetwork("/run/netns/" + s.name)
 	if err != nil {
-		return result, err
-	}
-	defer unix.Close(home)
-	there, err := unix.Open("/run/netns/"+s.name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return result, err
-	}
-	defer unix.Close(there)
-	runtime.LockOSThread()
-	if err := unix.Setns(there, unix.CLONE_NEWNET); err != nil {
-		runtime.UnlockOSThread()
 		return result, err
 	}
 	result, err = f()
-	if err := unix.Setns(home, unix.CLONE_NEWNET); err != nil {
-		return result, err // locked, so that nobody else comes to this thread
-	}
-	// The thread must not end: programs that it has started would be told that
-	// their parent has, see Pdeathsig.
-	runtime.UnlockOSThread()
-	return result, err
+	return result, errors.Join(err, leave())
 }
 
 // relay starts one in the namespace.

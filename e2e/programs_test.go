@@ -28,6 +28,29 @@ func find(t *testing.T, name string) string {
 	return ""
 }
 
+// output is what a program has written so far. It is safe for concurrent use.
+type output struct {
+	mu   sync.Mutex
+	data bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.data.Write(p)
+}
+
+func (o *output) text() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.data.String()
+}
+
+func (o *output) tail() string {
+	text := o.text()
+	return text[max(0, len(text)-3000):]
+}
+
 // counter is a writer that keeps the last number after a word in what Postfix's
 // programs show with -c, which they end with a carriage return.
 type counter struct {

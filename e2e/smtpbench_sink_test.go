@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -40,29 +39,14 @@ type benchSink struct {
 	cmd  *exec.Cmd
 	file string // with the JSON
 	out  bytes.Buffer
-
-	mu   sync.Mutex // guards errs
-	errs bytes.Buffer
-}
-
-// Write is the program's standard error.
-func (s *benchSink) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.errs.Write(p)
-}
-
-func (s *benchSink) notices() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.errs.String()
+	errs output
 }
 
 func startBenchSink(t *testing.T, args ...string) *benchSink {
 	t.Helper()
 	s := &benchSink{file: filepath.Join(t.TempDir(), "sink.json")}
 	s.cmd = exec.Command(smtpbench(t), append([]string{"sink", "--json", s.file}, args...)...)
-	s.cmd.Stdout, s.cmd.Stderr = &s.out, s
+	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.errs
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -77,12 +61,12 @@ func (s *benchSink) address(t *testing.T, name string) string {
 	line := regexp.MustCompile(`(?m)^(?:relay )?` + name + `: (?:http://)?([^\s/]+)`)
 	var address string
 	smtptest.Eventually(t, patience, func() bool {
-		found := line.FindStringSubmatch(s.notices())
+		found := line.FindStringSubmatch(s.errs.text())
 		if found != nil {
 			address = found[1]
 		}
 		return found != nil
-	}, "a line about %s in %s", name, s.notices())
+	}, "a line about %s in %s", name, s.errs.text())
 	return address
 }
 
@@ -98,7 +82,7 @@ func (s *benchSink) stop(t *testing.T) (status int, r sinkReport) {
 		err = json.Unmarshal(text, &r)
 	}
 	if err != nil {
-		t.Fatalf("no report: %v\n%s%s", err, s.out.String(), s.notices())
+		t.Fatalf("no report: %v\n%s%s", err, s.out.String(), s.errs.text())
 	}
 	return s.cmd.ProcessState.ExitCode(), r
 }
