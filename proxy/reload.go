@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,16 +42,9 @@ func (s *Server) Reload(listeners []Listener) error {
 		}
 	}
 	byIndex := s.byIndex()
-	var taken sync.WaitGroup
-	taken.Add(len(s.loops))
-	for _, l := range s.loops {
-		l.post(func(l *loop) {
-			l.takeListeners(byIndex)
-			taken.Done()
-		})
-	}
+	taken := s.postAll(func(l *loop) { l.takeListeners(byIndex) })
 	s.mu.Unlock()
-	taken.Wait()
+	<-taken
 	return nil
 }
 

@@ -296,7 +296,7 @@ func (s *Server) Close() error {
 	if s.stopEarly() {
 		return nil
 	}
-	s.phase = phaseDraining // for Reload, which would wait for loops that have ended
+	s.phase = phaseDraining // Reload would bind what no loop accepts from
 	for _, l := range s.loops {
 		l.post((*loop).stop)
 	}
