@@ -26,7 +26,7 @@ func run(ctx context.Context, args []string, std streams, environ []string) int 
 	if errors.Is(err, errTold) {
 		return exitError
 	}
-	_, _ = fmt.Fprintln(std.err, "smtplb:", err)
+	_, _ = fmt.Fprintln(std.err, "smtplb:", harmlessLines(err.Error()))
 	if isUsage(err, began) {
 		_, _ = fmt.Fprintln(std.err, hint(cmd))
 	}

@@ -90,6 +90,16 @@ func harmless(text string) string {
 	}, text)
 }
 
+// harmlessLines is harmless for what may have several lines: an error has in it
+// what others sent.
+func harmlessLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = harmless(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // String is the table without colours.
 func (t *table) String() string { return t.text(style{}) }
 
