@@ -10,12 +10,13 @@ TOOL := $(GO) tool -modfile=internal/tools/go.mod
 VERSION ?= $(shell git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo dev)
 TESTFLAGS ?=
 TESTTIMEOUT ?= 15m
-FUZZTIME ?= 10000x
+FUZZTIME ?= 3s
+FUZZFOR ?=
 
 # smtp-source and smtp-sink live where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help run build reproducible sbom vuln man test e2e-ha deps lint bench compare fuzz clean
+.PHONY: help run build reproducible sbom vuln man test e2e-ha deps lint bench compare fuzz fuzz-keep clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,15 +66,11 @@ compare: build ## measure smtplb beside HAProxy, nginx and io.Copy: a table, and
 	@bench/compare/install-peers.sh
 	bin/smtpbench compare --html bin/compare.html --json bin/compare.json
 
-# go test fuzzes one target at a time, so it is asked for the list first; a
-# package's "ok" line comes after the names of its targets.
-fuzz: ## each fuzz target for FUZZTIME (10000x; or a time, such as 1h)
-	@targets=$$($(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ { name[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, name[i]; n = 0 }'); \
-	test -n "$$targets" || { echo "fuzz: no targets found" >&2; exit 1; }; \
-	while read -r package target; do \
-		echo "fuzz: $$package $$target"; \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
-	done <<<"$$targets"
+fuzz: ## each fuzz target for FUZZTIME (3s, or 10000x), or all together for FUZZFOR (1h)
+	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' FUZZFOR='$(FUZZFOR)' internal/tools/fuzz.sh
+
+fuzz-keep: ## take what fuzzing on this machine found that is new into testdata/fuzz
+	@GO='$(GO)' internal/tools/fuzz.sh keep
 
 clean: ## remove what was built
 	rm -rf bin
