@@ -18,11 +18,11 @@ func answers(texts [][]byte, silent bool, asked *[]string) script {
 	return func(p *peer) error {
 		for i, text := range texts {
 			if _, err := p.Write(text); err != nil {
-				return nil // the check is over
+				break // the check is over
 			}
 			line, err := p.in.ReadString('\n')
 			if err != nil {
-				return nil
+				break
 			}
 			*asked = append(*asked, line)
 			if line == "STARTTLS\r\n" {
