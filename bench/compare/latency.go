@@ -35,7 +35,17 @@ func percentiles() []percentile {
 }
 
 func (l *lab) latencySeconds() float64 {
-	return float64(l.options.Rounds*len(l.peers))*l.quicker(l.latencySample()) + l.quicker(3)
+	return float64(l.latencyRounds()*len(l.peers))*l.quicker(l.latencySample()) + l.quicker(3)
+}
+
+// latencyRounds are many, of a second each: what disturbs the machine for some
+// milliseconds is all that a p99 sees of its sample, and most short samples meet
+// none of it.
+func (l *lab) latencyRounds() int {
+	if l.options.Quick {
+		return l.options.Rounds
+	}
+	return 3 * l.options.Rounds
 }
 
 // latencySample is about how long one takes, in seconds.
@@ -64,7 +74,7 @@ func runLatency(ctx context.Context, l *lab) error {
 	}
 	rate := math.Round(full / 2)
 
-	rounds := l.options.Rounds
+	rounds := l.latencyRounds()
 	all := l.variants(l.site(relays.list), func(*peer) bool { return true })
 	total := map[string]*samples{} // by stage and percentile
 	for _, st := range latencyStages() {
