@@ -26,8 +26,8 @@ const (
 	bigSample   = 2.8
 )
 
-func (l *lab) shortSeconds() float64    { return l.forProxies(l.options.Rounds, shortSample) }
-func (l *lab) longSeconds() float64     { return l.forProxies(l.options.Rounds, longSample) }
+func (l *lab) shortSeconds() float64    { return l.forAll((*peer).carries, l.options.Rounds, shortSample) }
+func (l *lab) longSeconds() float64     { return l.forAll((*peer).carries, l.options.Rounds, longSample) }
 func (l *lab) gigabyteSeconds() float64 { return l.forProxies(l.bigRounds(), bigSample) }
 
 // bigRounds are fewer: large messages take their time, and differ less.
@@ -36,7 +36,11 @@ func (l *lab) bigRounds() int { return (l.options.Rounds + 1) / 2 }
 // forProxies is about how long so many rounds take, with so many seconds for
 // each proxy.
 func (l *lab) forProxies(rounds int, seconds float64) float64 {
-	return float64(rounds*len(l.wanted((*peer).proxies))) * l.quicker(seconds)
+	return l.forAll((*peer).proxies, rounds, seconds)
+}
+
+func (l *lab) forAll(want func(*peer) bool, rounds int, seconds float64) float64 {
+	return float64(rounds*len(l.wanted(want))) * l.quicker(seconds)
 }
 
 // quicker is what a time comes to when there is a tenth to do; that and
@@ -118,6 +122,11 @@ func (l *lab) proxies(relays []relay) []variant {
 	return l.variants(l.site(relays), (*peer).proxies)
 }
 
+// carriers are those and the floor.
+func (l *lab) carriers(relays []relay) []variant {
+	return l.variants(l.site(relays), (*peer).carries)
+}
+
 // warm sends a little, so that what happens once is over.
 func (l *lab) warm(ctx context.Context, c source.Config) error {
 	c.Sessions = l.amounts.warm
@@ -129,7 +138,7 @@ func sessionsOK(run *result.Run) float64 { return float64(run.Sessions.OK) }
 
 func runShort(ctx context.Context, l *lab) error {
 	s, err := l.cost(ctx, cost{
-		name: "cpu_short", rounds: l.options.Rounds, seconds: l.quicker(shortSample), all: l.proxies,
+		name: "cpu_short", rounds: l.options.Rounds, seconds: l.quicker(shortSample), all: l.carriers,
 		clients: func(c *source.Config) { c.Sessions = l.amounts.short },
 		units:   sessionsOK,
 	})
@@ -148,7 +157,7 @@ func runShort(ctx context.Context, l *lab) error {
 
 func runLong(ctx context.Context, l *lab) error {
 	s, err := l.cost(ctx, cost{
-		name: "cpu_long", rounds: l.options.Rounds, seconds: l.quicker(longSample), all: l.proxies,
+		name: "cpu_long", rounds: l.options.Rounds, seconds: l.quicker(longSample), all: l.carriers,
 		clients: func(c *source.Config) { c.Sessions, c.MessagesPerSession = l.amounts.long, exchangeMessages },
 		units:   sessionsOK,
 	})

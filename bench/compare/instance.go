@@ -28,7 +28,7 @@ type instance struct {
 // The addresses are free when they are chosen; a connection of somebody's may
 // have got one a moment later. So a peer that does not start is tried again.
 func (p *peer) start(ctx context.Context, s site, cpus proc.CPUs) (i *instance, err error) {
-	if !p.proxies() {
+	if !p.carries() {
 		return &instance{peer: p, site: s}, nil
 	}
 	for range startTries {

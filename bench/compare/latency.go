@@ -35,7 +35,7 @@ func percentiles() []percentile {
 }
 
 func (l *lab) latencySeconds() float64 {
-	return float64(l.latencyRounds()*len(l.peers))*l.quicker(l.latencySample()) + l.quicker(3)
+	return float64(l.latencyRounds()*len(l.wanted((*peer).compared)))*l.quicker(l.latencySample()) + l.quicker(3)
 }
 
 // latencyRounds are many, of a second each: what disturbs the machine for some
@@ -75,7 +75,7 @@ func runLatency(ctx context.Context, l *lab) error {
 	rate := math.Round(full / 2)
 
 	rounds := l.latencyRounds()
-	all := l.variants(l.site(relays.list), func(*peer) bool { return true })
+	all := l.variants(l.site(relays.list), (*peer).compared)
 	total := map[string]*samples{} // by stage and percentile
 	for _, st := range latencyStages() {
 		for _, p := range percentiles() {

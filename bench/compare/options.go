@@ -24,7 +24,7 @@ type Options struct {
 	// Floor is the same for bench.Floor.
 	Floor []string
 
-	Peers []string // of PeerNames; none: all but floor
+	Peers []string // of PeerNames; none: all, floor for CPU per session alone
 	Only  []string // of MeasureNames; none: all
 
 	Rounds int  // of each measure, fewer of what is dear; 0: DefaultRounds
@@ -134,7 +134,7 @@ func (o *Options) fill(available proc.CPUs) {
 func (o *Options) peers() []string {
 	var names []string
 	for _, name := range PeerNames() {
-		if len(o.Peers) == 0 && name != floor || slices.Contains(o.Peers, name) {
+		if len(o.Peers) == 0 || slices.Contains(o.Peers, name) {
 			names = append(names, name)
 		}
 	}

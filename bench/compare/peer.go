@@ -26,7 +26,8 @@ const (
 )
 
 // PeerNames returns the names of all peers, in the order of a report's columns.
-// The one named floor is measured only where Options.Peers names it.
+// The one named floor is measured only for CPU per session, where bars are held
+// against it, unless Options.Peers names it.
 func PeerNames() []string { return []string{smtplb, haproxy, nginx, iocopy, floor, direct} }
 
 // peer is one of them, as it was found on this machine.
@@ -37,7 +38,8 @@ type peer struct {
 	config  string // its file under peers; none: it has none
 	module  string // site.StreamModule
 	death   syscall.Signal
-	open    int // descriptors for each session; 0: two, and some for large messages
+	open    int  // descriptors for each session; 0: two, and some for large messages
+	gauge   bool // takes part only in CPU per session
 
 	// args is the command line; config is the path of the file. Nil: there is
 	// no process, clients connect to the relays.
@@ -47,8 +49,14 @@ type peer struct {
 // balances tells whether the peer chooses among relays.
 func (p *peer) balances() bool { return p.config != "" }
 
-// proxies tells whether there is a process to measure.
-func (p *peer) proxies() bool { return p.args != nil }
+// carries tells whether there is a process to measure.
+func (p *peer) carries() bool { return p.args != nil }
+
+// proxies tells whether it is measured in more than CPU per session.
+func (p *peer) proxies() bool { return p.carries() && !p.gauge }
+
+// compared tells the same of a way that need not be a process.
+func (p *peer) compared() bool { return !p.gauge }
 
 // report is the peer as the report shows it, with its files for a site.
 func (p *peer) report(s site) (result.Peer, error) {
@@ -139,7 +147,11 @@ func newIocopy(_ context.Context, o *Options) *peer {
 	return p
 }
 
-func newFloor(_ context.Context, o *Options) *peer { return baseline(floor, o.Floor, o.Version) }
+func newFloor(_ context.Context, o *Options) *peer {
+	p := baseline(floor, o.Floor, o.Version)
+	p.gauge = len(o.Peers) == 0
+	return p
+}
 
 // baseline is a command of ours that takes where to listen and one relay.
 func baseline(name string, command []string, version string) *peer {

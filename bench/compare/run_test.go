@@ -100,6 +100,28 @@ func carry(t *testing.T, i *instance, relays *relays) {
 	}
 }
 
+// Without being asked for, the floor is measured where bars are held against it.
+func TestFloorIsAGauge(t *testing.T) {
+	c, err := Run(t.Context(), Options{
+		Smtplb: "/nonexistent/smtplb", HAProxy: "/nonexistent/haproxy", Nginx: "/nonexistent/nginx",
+		Iocopy: self(t), Floor: self(t), Quick: true, Only: []string{"cpu_short", "memory", "latency"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string][]string{
+		"cpu_short": {iocopy, floor}, "memory_idle": {iocopy}, "latency_session_p50": {iocopy},
+	} {
+		var got []string
+		for _, cell := range measureOf(c, id).Cells {
+			got = append(got, cell.Peer)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s of %v, want %v", id, got, want)
+		}
+	}
+}
+
 func TestRunMeasuresWhatIsThere(t *testing.T) {
 	before, err := proc.Available()
 	if err != nil {

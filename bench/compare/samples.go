@@ -35,10 +35,13 @@ func (s *samples) median(peer string) float64 { return median(s.of[peer]) }
 // ratio is the median of smtplb's numbers divided by those that a rival has of
 // the same round. What disturbs the machine for longer than a round disturbs
 // both.
-func (s *samples) ratio(rival string) float64 {
+func (s *samples) ratio(rival string) float64 { return s.between(smtplb, rival) }
+
+// between is the same of any two.
+func (s *samples) between(peer, rival string) float64 {
 	var all []float64
 	theirs := s.of[rival]
-	for round, mine := range s.of[smtplb] {
+	for round, mine := range s.of[peer] {
 		if theirs != nil {
 			all = append(all, mine/theirs[round])
 		}

@@ -3,6 +3,7 @@ package compare
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -146,6 +147,34 @@ func TestAtMostOfTheCheaper(t *testing.T) {
 			}
 			if bar != nil && (bar.Met != test.met || !same(bar.Got, test.got)) {
 				t.Errorf("bar %+v, want %v and %v", bar, test.got, test.met)
+			}
+		})
+	}
+}
+
+// A bar below what the system calls alone take is out of reach, and what counts is
+// to be near that.
+func TestBarBelowTheFloor(t *testing.T) {
+	tests := []struct {
+		name                string
+		smtplb, floor       float64 // nginx: 10
+		met, beyond, speaks bool
+	}{
+		{"met, the floor far below", 8, 7, true, false, false},
+		{"met, the floor above", 8, 9.5, true, false, false},
+		{"missed, and it could be met", 9.5, 8.9, false, false, false},
+		{"missed by all", 10, 9.5, false, true, true},
+		{"missed by all, and far off", 10.6, 9.5, false, false, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bar, _ := atMostOf(table(map[string][]float64{smtplb: {test.smtplb}, floor: {test.floor}, haproxy: {11}, nginx: {10}}), 0.9, haproxy, nginx)
+			if bar.Met != test.met || bar.OutOfReach != test.beyond || strings.Contains(bar.Text, "floor") != test.speaks {
+				t.Errorf("bar %+v, want %+v", bar, test)
+			}
+			missed := Missed(&result.Comparison{Measures: []result.Measure{{Title: "CPU", Bar: bar}}})
+			if (len(missed) > 0) != (!test.met && !test.beyond) {
+				t.Errorf("missed: %q", missed)
 			}
 		})
 	}

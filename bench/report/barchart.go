@@ -45,6 +45,8 @@ func viewBar(b *result.Bar) *barView {
 	switch {
 	case b.Unmeasured:
 		v.Word, v.Got = "Bar not measured", none
+	case b.OutOfReach:
+		v.Class, v.Mark, v.Word = "beyond", markOf(open), "Bar out of reach"
 	case b.Met:
 		v.Class, v.Mark, v.Word = "met", markOf(good), "Bar met"
 	}

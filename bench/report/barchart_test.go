@@ -114,22 +114,24 @@ func TestGroupsKeepTheirOrder(t *testing.T) {
 
 func TestBarsWord(t *testing.T) {
 	tests := []struct {
-		met  []bool
+		bars string // m met, x missed, o out of reach
 		want string
 	}{
-		{nil, "No bar was judged"},
-		{[]bool{true}, "The one bar is met"},
-		{[]bool{false}, "The one bar is missed"},
-		{[]bool{true, true}, "All 2 bars are met"},
-		{[]bool{true, false, true}, "2 of 3 bars are met"},
+		{"", "No bar was judged"},
+		{"m", "The one bar is met"},
+		{"x", "The one bar is missed"},
+		{"o", "The one bar is out of reach"},
+		{"mm", "All 2 bars are met"},
+		{"mxm", "2 of 3 bars are met"},
+		{"mxomo", "2 of 5 bars are met, 2 out of reach"},
 	}
 	for _, test := range tests {
-		all := make([]judged, len(test.met))
+		all := make([]judged, len(test.bars))
 		for i := range all {
-			all[i].Met = test.met[i]
+			all[i].Met, all[i].OutOfReach = test.bars[i] == 'm', test.bars[i] == 'o'
 		}
 		if got := barsWord(all); got != test.want {
-			t.Errorf("%v: %q, want %q", test.met, got, test.want)
+			t.Errorf("%s: %q, want %q", test.bars, got, test.want)
 		}
 	}
 }

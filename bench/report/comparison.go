@@ -50,16 +50,22 @@ func comparisonPage(c *result.Comparison) comparisonView {
 		Notes:    shownNotes(c.Notes),
 		Foot:     foot(c.Version, c.Started),
 	}
-	var missed []string
+	var missed, beyond []string
 	for _, b := range all {
 		view.Bars = append(view.Bars, barRow{oneLine(b.Title), viewBar(&b.Bar)})
-		if !b.Met {
+		switch {
+		case b.OutOfReach:
+			beyond = append(beyond, oneLine(b.Title))
+		case !b.Met:
 			view.Verdict.State = bad
 			missed = append(missed, oneLine(b.Title))
 		}
 	}
 	if len(missed) > 0 {
 		view.Verdict.Text = "Missed: " + strings.Join(missed, "; ") + "."
+	}
+	if len(beyond) > 0 {
+		view.Verdict.Text = strings.TrimSpace(view.Verdict.Text + " Out of reach: " + strings.Join(beyond, "; ") + ".")
 	}
 	if len(all) == 0 {
 		view.Verdict.State = open

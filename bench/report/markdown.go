@@ -84,7 +84,11 @@ func barCells(b *result.Bar) []string {
 		return []string{"", "", ""}
 	}
 	v := viewBar(b)
-	return []string{v.Mark + " " + v.Class, v.Got, escape(b.Text)}
+	word := v.Class
+	if b.OutOfReach {
+		word = "out of reach"
+	}
+	return []string{v.Mark + " " + word, v.Got, escape(b.Text)}
 }
 
 // spread is the widest distance between the samples of a peer, of its median:

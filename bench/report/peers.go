@@ -130,10 +130,13 @@ func bars(c *result.Comparison) []judged {
 
 // barsWord sums up: "6 of 7 bars met".
 func barsWord(all []judged) string {
-	met := 0
+	met, beyond := 0, 0
 	for _, b := range all {
-		if b.Met {
+		switch {
+		case b.Met:
 			met++
+		case b.OutOfReach:
+			beyond++
 		}
 	}
 	switch {
@@ -141,10 +144,14 @@ func barsWord(all []judged) string {
 		return "No bar was judged"
 	case len(all) == 1 && met == 1:
 		return "The one bar is met"
+	case len(all) == 1 && beyond == 1:
+		return "The one bar is out of reach"
 	case len(all) == 1:
 		return "The one bar is missed"
 	case met == len(all):
 		return "All " + count(int64(met)) + " bars are met"
+	case beyond > 0:
+		return count(int64(met)) + " of " + count(int64(len(all))) + " bars are met, " + count(int64(beyond)) + " out of reach"
 	default:
 		return count(int64(met)) + " of " + count(int64(len(all))) + " bars are met"
 	}

@@ -69,6 +69,9 @@ type Bar struct {
 	// Unmeasured: what was to be judged is not there. Got is nothing, and the bar
 	// not met.
 	Unmeasured bool `json:"unmeasured,omitempty"`
+	// OutOfReach: not met, and by nothing that does the same work, as was measured
+	// in the same run. Text says how far off it is.
+	OutOfReach bool `json:"out_of_reach,omitempty"`
 }
 
 // Matrix is a table with a row for each case and a column for each peer.

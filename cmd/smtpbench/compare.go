@@ -67,7 +67,7 @@ func measuresText() string {
 func (o *compareOptions) addFlags(f *pflag.FlagSet) {
 	c := &o.options
 	f.StringSliceVar(&c.Only, "only", nil, "these `measures`; default all")
-	f.StringSliceVar(&c.Peers, "peers", nil, "these of "+strings.Join(compare.PeerNames(), ", ")+"; default all but floor, the least that a proxy in Go can do")
+	f.StringSliceVar(&c.Peers, "peers", nil, "these of "+strings.Join(compare.PeerNames(), ", ")+"; default all; floor, the least that a proxy in Go can do, only for CPU per session")
 	f.IntVar(&c.Rounds, "rounds", 0, fmt.Sprintf("how often each number is measured; default %d, with --quick 1", compare.DefaultRounds))
 	f.BoolVar(&c.Quick, "quick", false, "a tenth of everything, to see that it works; no number is held against a bar")
 	f.StringVar(&o.balancer, "balancer-cpus", "", "`CPUs` of the balancers, such as 0-3; the first one alone where one is enough; default half of all")
