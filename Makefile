@@ -16,7 +16,7 @@ FUZZFOR ?=
 # smtp-source and smtp-sink live where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help run build reproducible sbom vuln man test e2e-ha deps lint bench compare fuzz fuzz-keep clean
+.PHONY: help run build reproducible sbom vuln man deb test e2e-ha deps lint bench compare fuzz fuzz-keep clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ vuln: ## look for known vulnerabilities in what the programs call
 man: build ## the manual pages, in bin/man
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) bin/smtplb man bin/man/man8
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) bin/smtpbench man bin/man/man1
+
+deb: build ## the Debian package, bin/smtplb_VERSION_ARCH.deb
+	@deploy/deb/build.sh bin '$(VERSION)'
 
 test: deps ## every test, with the race detector; the black-box ones too
 	$(GO) test -race -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...

@@ -48,6 +48,10 @@ var unrun = []struct{ command, reason string }{
 	{"make run", "it is the demo, which these tests start in its place"},
 	{"make test", "it is what runs this"},
 	{"make build", "the tests build by themselves"},
+	{"make deb", "e2e/deb builds the package, and boots a Debian with it"},
+	{"apt install ", "e2e/deb installs the package, in a Debian of its own"},
+	{"editor ", "it is for a person"},
+	{"smtplb check", "e2e/deb runs it, with the package's file"},
 	{"make bench", "it takes minutes, and measures"},
 	{"make compare", "it takes ten minutes; TestCompare runs a short one"},
 	{"go test", "other tests, of other packages or of this one"},
@@ -57,8 +61,8 @@ var unrun = []struct{ command, reason string }{
 	{"smtplb sessions  ", "ha_test.go runs it, where keepalived is"},
 	{"keepalived ", "ha_test.go runs it, in network namespaces"},
 	{"nft ", "ha_test.go has the same rules, in a network namespace"},
-	{"systemctl ", "there is no systemd here; systemd_test.go plays its part"},
-	{"journalctl ", "there is no systemd here"},
+	{"systemctl ", "e2e/deb does, under a systemd of its own; systemd_test.go plays its part here"},
+	{"journalctl ", "e2e/deb does, under a systemd of its own"},
 	{"bin/smtplb run", "these tests start it for every page"},
 }
 
