@@ -142,7 +142,7 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *
 	for i, a := range d.server.Addresses() {
 		l := &cfg.Listeners[i]
 		log.Info("listening", zap.String("listener", l.Name), zap.Stringer("address", a),
-			zap.String("pool", l.Pool), zap.String("protocol", string(l.Protocol)), zap.Stringers("allow", l.Allow))
+			zap.String("pool", l.Pool), zap.String("protocol", string(l.Protocol)), zap.Strings("allow", fewNetworks(l.Allow)))
 	}
 	return d, nil
 }

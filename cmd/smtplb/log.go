@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"math"
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -141,4 +143,18 @@ func logTierChange(log *zap.Logger, c balancer.TierChange) {
 		what, write = "failback", log.Info
 	}
 	write(what, zap.String("pool", c.Pool), zap.Int("from_tier", c.From), zap.Int("to_tier", c.To), zap.String("reason", c.Reason))
+}
+
+// fewNetworks are the first of a list, and a word on how many there are more: it
+// may have thousands, and a line of the log has limits of its own.
+func fewNetworks(all []netip.Prefix) []string {
+	const most = 32
+	texts := make([]string, 0, most+1)
+	for _, p := range all[:min(len(all), most)] {
+		texts = append(texts, p.String())
+	}
+	if len(all) > most {
+		texts = append(texts, fmt.Sprintf("and %d more", len(all)-most))
+	}
+	return texts
 }

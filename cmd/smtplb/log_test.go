@@ -26,3 +26,17 @@ func BenchmarkSessionLine(b *testing.B) {
 		logSession(log, r)
 	}
 }
+
+// A list may have thousands of networks, and a line of the log is for people.
+func TestFewNetworks(t *testing.T) {
+	var all []netip.Prefix
+	for i := range 40 {
+		all = append(all, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 32))
+	}
+	if got := fewNetworks(all[:32]); len(got) != 32 || got[31] != "10.0.0.31/32" {
+		t.Errorf("%q, want all 32", got)
+	}
+	if got := fewNetworks(all); len(got) != 33 || got[32] != "and 8 more" {
+		t.Errorf("%q, want 32 and how many more", got)
+	}
+}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strings"
 )
 
 // Change is a key that two configurations give different values.
@@ -11,11 +12,13 @@ type Change struct {
 	// pools.outbound.backends.relay-a.weight.
 	Key string
 
-	// Was and Is are the values, as the file writes them. Both are empty where a
-	// whole element came, went or got another name; What then says so.
+	// Was and Is are the values, as the file writes them. Both are empty where
+	// What says more.
 	Was, Is string
 
-	// What is "added", "removed", "renamed, it was NAME" or "changed".
+	// What is "added", "removed", "renamed, it was NAME" or "changed" of an element
+	// that has a name or is a section, and which ones came and went of a list of
+	// values, "added 192.0.2.1/32, removed 10.0.0.0/8".
 	What string
 }
 
@@ -56,6 +59,8 @@ func diffValue(found []Change, was, is reflect.Value, at string) []Change {
 			return diffList(found, was, is, at)
 		}
 		return append(found, Change{Key: at, What: "changed"})
+	case shapeOf(t) == shapeList:
+		return append(found, Change{Key: at, What: listChange(was, is)})
 	default:
 		return append(found, Change{Key: at, Was: written(was), Is: written(is)})
 	}
@@ -116,6 +121,47 @@ func pair(was, is reflect.Value) (partner, gone []int) {
 		}
 	}
 	return partner, gone
+}
+
+// mostValues of a list are named: it may have thousands, and this is for a line of
+// the log.
+const mostValues = 10
+
+// listChange says which values of a list came and went.
+func listChange(was, is reflect.Value) string {
+	added, removed := without(is, was), without(was, is)
+	var parts []string
+	if len(added) > 0 {
+		parts = append(parts, "added "+some(added))
+	}
+	if len(removed) > 0 {
+		parts = append(parts, "removed "+some(removed))
+	}
+	if len(parts) == 0 {
+		return "in another order"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// without are the values of a list that are not in another.
+func without(list, other reflect.Value) (rest []string) {
+	known := make(map[string]bool, other.Len())
+	for i := range other.Len() {
+		known[written(other.Index(i))] = true
+	}
+	for i := range list.Len() {
+		if text := written(list.Index(i)); !known[text] {
+			rest = append(rest, text)
+		}
+	}
+	return rest
+}
+
+func some(all []string) string {
+	if len(all) <= mostValues {
+		return strings.Join(all, " ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(all[:mostValues], " "), len(all)-mostValues)
 }
 
 func nameOf(v reflect.Value) string { return v.FieldByName("Name").String() }

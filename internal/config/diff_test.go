@@ -42,10 +42,14 @@ func TestDiffNamesWhatChanged(t *testing.T) {
 			"pools.outbound.backends.relay-b.address: 10.10.1.12:25 -> 10.10.1.11:25", "pools.outbound.backends.relay-b.weight: 1 -> 2",
 			"pools.outbound.backends.relay-a.address: 10.10.1.11:25 -> 10.10.1.12:25", "pools.outbound.backends.relay-a.weight: 2 -> 1",
 		}},
-		"share":    {"5%", "2.5%", []string{"pools.outbound.failover.keep_warm.share: 5% -> 2.5%"}},
-		"networks": {"allow: [10.0.0.0/8]", "allow: [10.0.0.0/8, 192.0.2.1]", []string{"listeners.smarthost.allow: [10.0.0.0/8] -> [10.0.0.0/8 192.0.2.1/32]"}},
-		"routes":   {"10.1.0.0/16", "10.2.0.0/16", []string{"listeners.smarthost.routes: changed"}},
-		"none":     {", source: 10.0.0.9", "", []string{`pools.outbound.backends.relay-c.source: 10.0.0.9 -> ""`}},
+		"share":               {"5%", "2.5%", []string{"pools.outbound.failover.keep_warm.share: 5% -> 2.5%"}},
+		"networks":            {"allow: [10.0.0.0/8]", "allow: [10.0.0.0/8, 192.0.2.1]", []string{"listeners.smarthost.allow: added 192.0.2.1/32"}},
+		"network for another": {"allow: [10.0.0.0/8]", "allow: [192.0.2.1]", []string{"listeners.smarthost.allow: added 192.0.2.1/32, removed 10.0.0.0/8"}},
+		"many networks": {"allow: [10.0.0.0/8]", "allow: [10.0.0.0/8, 192.0.2.0, 192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4, 192.0.2.5, 192.0.2.6, 192.0.2.7, 192.0.2.8, 192.0.2.9, 192.0.2.10, 192.0.2.11]", []string{
+			"listeners.smarthost.allow: added 192.0.2.0/32 192.0.2.1/32 192.0.2.2/32 192.0.2.3/32 192.0.2.4/32 192.0.2.5/32 192.0.2.6/32 192.0.2.7/32 192.0.2.8/32 192.0.2.9/32 and 2 more",
+		}},
+		"routes": {"10.1.0.0/16", "10.2.0.0/16", []string{"listeners.smarthost.routes: changed"}},
+		"none":   {", source: 10.0.0.9", "", []string{`pools.outbound.backends.relay-c.source: 10.0.0.9 -> ""`}},
 		"timeouts": {"failover:", "timeouts: {idle: 20m, hedge: off}\n    failover:", []string{
 			"pools.outbound.timeouts.hedge: auto -> off", "pools.outbound.timeouts.idle: 15m0s -> 20m0s",
 		}},

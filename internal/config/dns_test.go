@@ -81,7 +81,7 @@ func TestDiffOfDNS(t *testing.T) {
 	for _, c := range config.Diff(was, is) {
 		got = append(got, c.String())
 	}
-	if want := []string{"pools.out.discovered.port: 0 -> 26", "dns.servers: [] -> [10.0.0.53]"}; !slices.Equal(got, want) {
+	if want := []string{"pools.out.discovered.port: 0 -> 26", "dns.servers: added 10.0.0.53"}; !slices.Equal(got, want) {
 		t.Errorf("changes %q, want %q", got, want)
 	}
 }
