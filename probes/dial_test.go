@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"smtplb/balancer"
+	"smtplb/internal/egress"
 )
 
 func TestClosedPortIsRefused(t *testing.T) {
@@ -73,9 +74,8 @@ func TestWayThatIsNotThereIsNamed(t *testing.T) {
 	if r.OK || !r.Inconclusive || r.Reason() != want {
 		t.Errorf("got %v, want %s", r, want)
 	}
-	err := unableTo("fwmark 7", unix.EPERM)
-	if got := err.Error(); got != "fwmark 7: needs the capability CAP_NET_RAW or CAP_NET_ADMIN: operation not permitted" || !ownFault(err) {
-		t.Errorf("got %q", got)
+	if err := fmt.Errorf("dial: %w", egress.Unable("fwmark 7", unix.EPERM)); !ownFault(err) {
+		t.Errorf("%v is held against the relay", err)
 	}
 }
 

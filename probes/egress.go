@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"smtplb/internal/egress"
 )
 
 // dial makes a check leave by the same way as the sessions, so that it tells
@@ -46,9 +48,8 @@ func (t Target) zone() string {
 	return at.Addr().Zone()
 }
 
-// control sets what net.Dialer does not: SO_MARK and SO_BINDTODEVICE of
-// socket(7), and with a source IP_BIND_ADDRESS_NO_PORT of ip(7), without which a
-// check takes its port from all relays' sessions of that source.
+// control sets what net.Dialer does not. Without a late port a check would take
+// its port from all relays' sessions of that source.
 func (t Target) control(_, _ string, c syscall.RawConn) error {
 	var failed error
 	err := c.Control(func(fd uintptr) { failed = t.prepare(int(fd)) })
@@ -56,23 +57,16 @@ func (t Target) control(_, _ string, c syscall.RawConn) error {
 }
 
 func (t Target) prepare(fd int) error {
-	if t.FWMark != 0 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(t.FWMark)); err != nil {
-			return unableTo(fmt.Sprint("fwmark ", t.FWMark), err)
-		}
-	}
-	if t.Interface != "" {
-		if err := unix.BindToDevice(fd, t.Interface); err != nil {
-			return unableTo("interface "+t.Interface, err)
-		}
+	if err := (egress.Way{Interface: t.Interface, Mark: t.FWMark}).Prepare(fd); err != nil {
+		return err
 	}
 	if t.Source.IsValid() {
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+		egress.LatePort(fd)
 	}
 	return nil
 }
 
-// wayError is err, with what bind complains of in the words of unableTo.
+// wayError is err, with what bind complains of in the words of the sessions.
 func (t Target) wayError(err error) error {
 	var op *net.OpError
 	var call *os.SyscallError
@@ -80,51 +74,15 @@ func (t Target) wayError(err error) error {
 		return err
 	}
 	in := *op
-	in.Err = unableTo(fmt.Sprint("source ", t.Source), call.Err)
+	in.Err = egress.Unable(fmt.Sprint("source ", t.Source), call.Err)
 	return &in
-}
-
-// wayFault is that this machine cannot connect by the way that a Target names.
-type wayFault struct {
-	what, meaning string
-	err           error
-}
-
-func (f *wayFault) Error() string { return f.what + ": " + f.meaning + f.err.Error() }
-func (f *wayFault) Unwrap() error { return f.err }
-
-// unableTo says what of a target this machine cannot do, and what that means, in
-// the words of the sessions.
-func unableTo(what string, err error) error {
-	f := &wayFault{what: what, err: err}
-	switch {
-	case errors.Is(err, unix.EPERM):
-		f.meaning = "needs the capability CAP_NET_RAW or CAP_NET_ADMIN: "
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		f.meaning = "this machine has no such address: "
-	case errors.Is(err, unix.ENODEV):
-		f.meaning = "this machine has no such interface: "
-	}
-	return f
 }
 
 // ownFault tells that a connection failed before a packet left: the way that the
 // target names is not there, or this machine has no port, no descriptor, no
 // memory or a firewall of its own. For sessions the same is no evidence either.
 func ownFault(err error) bool {
-	var way *wayFault
-	if errors.As(err, &way) {
-		return true
-	}
+	var way *egress.Fault
 	var errno unix.Errno
-	if !errors.As(err, &errno) {
-		return false
-	}
-	switch errno {
-	case unix.EADDRNOTAVAIL, unix.EADDRINUSE, unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM,
-		unix.EACCES, unix.EPERM, unix.EAFNOSUPPORT, unix.EINVAL:
-		return true
-	default:
-		return false
-	}
+	return errors.As(err, &way) || errors.As(err, &errno) && egress.Ours(errno)
 }

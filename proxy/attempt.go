@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"smtplb/balancer"
+	"smtplb/internal/egress"
 	"smtplb/internal/epoll"
 )
 
@@ -123,9 +124,10 @@ func (l *loop) dial(s *session, c *contender) (failure, error) {
 	case nil, unix.EINPROGRESS, unix.EINTR:
 	default:
 		l.dropBackend(c, false)
-		f := failure{outcome: outcomeOf(err), ours: ownFault(err)}
+		errno, _ := err.(unix.Errno) //nolint:errorlint // Connect's errors are bare errnos
+		f := failure{outcome: outcomeOf(err), ours: egress.Ours(errno)}
 		if f.ours {
-			l.complain(backend, target, unableTo("connect", err))
+			l.complain(backend, target, egress.Unconnected(err))
 		}
 		return f, nil
 	}

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"smtplb/internal/smtptest"
 )
 
@@ -28,27 +26,6 @@ func TestOwnFaultIsNotTheRelays(t *testing.T) {
 		h.over(c, "a unreachable, b ok", 0, 0)
 		if !r.told("backend a: " + name) {
 			t.Errorf("OnError was told %v, want of a's %s", r.errs, name)
-		}
-	}
-}
-
-func TestErrorsOfConnectAreBlamedOnWhomeverTheyAreOf(t *testing.T) {
-	for err, ours := range map[unix.Errno]bool{
-		unix.EADDRNOTAVAIL: true, // every local port is used for this destination
-		unix.EADDRINUSE:    true,
-		unix.EAGAIN:        true,
-		unix.EMFILE:        true,
-		unix.ENOBUFS:       true,
-		unix.EPERM:         true, // a firewall of our own
-		unix.EACCES:        true,
-		unix.ECONNREFUSED:  false,
-		unix.ECONNRESET:    false,
-		unix.ETIMEDOUT:     false,
-		unix.EHOSTUNREACH:  false,
-		unix.ENETUNREACH:   false,
-	} {
-		if got := ownFault(err); got != ours {
-			t.Errorf("%v: our own fault is %v, want %v", err, got, ours)
 		}
 	}
 }

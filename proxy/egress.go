@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"smtplb/balancer"
+	"smtplb/internal/egress"
 )
 
 // By which way a relay is reached: the address, the interface and the mark that
@@ -54,38 +55,29 @@ func (t *Target) Try() error {
 
 // prepare sets what a socket needs before it connects to target for client.
 func prepare(fd int, target *Target, client netip.Addr) error {
-	if target.Mark != 0 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(target.Mark)); err != nil {
-			return unableTo(fmt.Sprint("fwmark ", target.Mark), err)
-		}
-	}
-	if target.Interface != "" {
-		if err := unix.BindToDevice(fd, target.Interface); err != nil {
-			return unableTo("interface "+target.Interface, err)
-		}
+	if err := (egress.Way{Interface: target.Interface, Mark: target.Mark}).Prepare(fd); err != nil {
+		return err
 	}
 	if target.Transparent {
 		if err := setTransparent(fd, client); err != nil {
-			return unableTo("transparent", err)
+			return egress.Unable("transparent", err)
 		}
 		if err := bindSource(fd, client, 0); err != nil {
-			return unableTo("transparent: the client's address", err)
+			return egress.Unable("transparent: the client's address", err)
 		}
 		return nil
 	}
 	if target.Source.IsValid() {
 		if err := bindSource(fd, target.Source, target.scope()); err != nil {
-			return unableTo(fmt.Sprint("source ", target.Source), err)
+			return egress.Unable(fmt.Sprint("source ", target.Source), err)
 		}
 	}
 	return nil
 }
 
-// bindSource has a socket connect from addr. The port is chosen at connect, when
-// the other end is known, so that the same one serves for several relays: ip(7),
-// IP_BIND_ADDRESS_NO_PORT, which governs IPv6 too.
+// bindSource has a socket connect from addr.
 func bindSource(fd int, addr netip.Addr, zone uint32) error {
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	egress.LatePort(fd)
 	return unix.Bind(fd, sockaddr(netip.AddrPortFrom(addr, 0), zone))
 }
 
@@ -132,39 +124,6 @@ func (t *Target) cannotActFor(client netip.Addr) error {
 	default:
 		return nil
 	}
-}
-
-// ownFault tells that connect failed before a packet left: for want of a local
-// port (another relay has its own, as ports are counted by destination), of
-// memory or of a right; see connect(2) and ip(7).
-func ownFault(err error) bool {
-	switch err {
-	case unix.EADDRNOTAVAIL, unix.EADDRINUSE, unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM,
-		unix.EACCES, unix.EPERM, unix.EAFNOSUPPORT, unix.EINVAL:
-		return true
-	default:
-		return false
-	}
-}
-
-// unableTo says what of a target this machine cannot do, and what that means.
-func unableTo(what string, err error) error {
-	var meaning string
-	switch {
-	case what == "connect" && (err == unix.EADDRNOTAVAIL || err == unix.EADDRINUSE || err == unix.EAGAIN):
-		meaning = "no local port is free for this relay"
-	case what == "connect" && err == unix.EPERM:
-		meaning = "this machine's own firewall forbids it"
-	case err == unix.EPERM:
-		meaning = "needs the capability CAP_NET_RAW or CAP_NET_ADMIN"
-	case err == unix.EADDRNOTAVAIL:
-		meaning = "this machine has no such address"
-	case err == unix.ENODEV:
-		meaning = "this machine has no such interface"
-	default:
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return fmt.Errorf("%s: %s: %w", what, meaning, err)
 }
 
 // complainAgain is how long after a complaint the same one may come again: every

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"smtplb/internal/smtptest"
 )
 
@@ -211,23 +209,5 @@ func TestComplaintThatWasNotHeardIsMadeAgain(t *testing.T) {
 	}
 	if n := len(c.told); n > maxComplaints {
 		t.Errorf("%d are remembered, want %d at most", n, maxComplaints)
-	}
-}
-
-func TestOwnFaultsAreNamedInWords(t *testing.T) {
-	for _, test := range []struct {
-		what string
-		err  unix.Errno
-		want string
-	}{
-		{"connect", unix.EADDRNOTAVAIL, "connect: no local port is free for this relay: cannot assign requested address"},
-		{"connect", unix.EPERM, "connect: this machine's own firewall forbids it: operation not permitted"},
-		{"connect", unix.ENOBUFS, "connect: no buffer space available"},
-		{"source 192.0.2.7", unix.EINVAL, "source 192.0.2.7: invalid argument"},
-	} {
-		err := unableTo(test.what, test.err)
-		if err.Error() != test.want || !errors.Is(err, test.err) {
-			t.Errorf("got %q, want %q", err, test.want)
-		}
 	}
 }
