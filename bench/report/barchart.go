@@ -35,20 +35,24 @@ type chartRow struct {
 }
 
 // barView is a bar, judged.
-type barView struct{ Class, Mark, Word, Text, Got string }
+type barView struct {
+	Class, Mark string
+	Word, Short string // "Bar missed", "missed"
+	Text, Got   string
+}
 
 func viewBar(b *result.Bar) *barView {
 	if b == nil {
 		return nil
 	}
-	v := &barView{"missed", markOf(bad), "Bar missed", oneLine(b.Text), measured(b.Got)}
+	v := &barView{"missed", markOf(bad), "Bar missed", "missed", oneLine(b.Text), measured(b.Got)}
 	switch {
 	case b.Unmeasured:
 		v.Word, v.Got = "Bar not measured", none
 	case b.OutOfReach:
-		v.Class, v.Mark, v.Word = "beyond", markOf(open), "Bar out of reach"
+		v.Class, v.Mark, v.Word, v.Short = "beyond", none, "Bar out of reach", "out of reach"
 	case b.Met:
-		v.Class, v.Mark, v.Word = "met", markOf(good), "Bar met"
+		v.Class, v.Mark, v.Word, v.Short = "met", markOf(good), "Bar met", "met"
 	}
 	return v
 }

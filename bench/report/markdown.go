@@ -84,11 +84,7 @@ func barCells(b *result.Bar) []string {
 		return []string{"", "", ""}
 	}
 	v := viewBar(b)
-	word := v.Class
-	if b.OutOfReach {
-		word = "out of reach"
-	}
-	return []string{v.Mark + " " + word, v.Got, escape(b.Text)}
+	return []string{v.Mark + " " + v.Short, v.Got, escape(b.Text)}
 }
 
 // spread is the widest distance between the samples of a peer, of its median:

@@ -210,6 +210,8 @@ func TestComparisonPages(t *testing.T) {
 	interrupted.Measures = interrupted.Measures[6:]
 	interrupted.Matrices = nil
 	unmeasured := sampleComparison()
+	beyond := sampleComparison()
+	beyond.Measures[0].Bar = &result.Bar{Text: "at most 0.90 of nginx; the floor is at 0.95 itself, and smtplb at 1.05 of the floor, at most 1.10", Got: 1.004, OutOfReach: true}
 	unmeasured.Measures[1].Bar = &result.Bar{Text: "at most 0.60 of haproxy", Unmeasured: true}
 	tests := []struct {
 		name       string
@@ -224,6 +226,7 @@ func TestComparisonPages(t *testing.T) {
 			[]string{"nterrupted"},
 		},
 		{"a bar without a number", unmeasured, []string{"4 of 6 bars are met", "Bar not measured:", "at most 0.60 of haproxy; here –."}, nil},
+		{"a bar out of reach", beyond, []string{"5 of 6 bars are met, 1 out of reach", "Out of reach: CPU per session, one message of 4 KB.", "Bar out of reach:", "the floor is at 0.95 itself"}, []string{"Missed"}},
 		{"interrupted", interrupted, []string{"Interrupted after 18 min 47 s", "No bar was judged"}, nil},
 	}
 	for _, test := range tests {
