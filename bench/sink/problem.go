@@ -73,3 +73,22 @@ func quote(text string) string {
 	}
 	return strconv.Quote(text)
 }
+
+// under is a key within another, as problems name it. Either may be "". What is
+// not a plain word is in quotes: it may have line ends in it.
+func under(at, key string) string {
+	plain := func(c rune) bool {
+		return c == '_' || c == '-' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+	}
+	if strings.ContainsFunc(key, func(c rune) bool { return !plain(c) }) || len(key) > 64 {
+		key = quote(key)
+	}
+	switch {
+	case at == "":
+		return key
+	case key == "":
+		return at
+	default:
+		return at + "." + key
+	}
+}

@@ -154,7 +154,7 @@ func (s *script) relay(n *yaml.Node, at string) {
 func (s *script) settings(n *yaml.Node, at string) (settings []setting, ok bool) {
 	before := len(s.problems)
 	for key, value := range s.mapping(n, at) {
-		path := at + "." + key.Value
+		path := under(at, key.Value)
 		switch {
 		case value.Kind != yaml.ScalarNode:
 			s.fail(value.Line, path, given(value), "must be one value")
@@ -180,7 +180,7 @@ func (s *script) mapping(n *yaml.Node, at string) func(func(key, value *yaml.Nod
 		lines := make(map[string]int)
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key, value := n.Content[i], n.Content[i+1]
-			path := strings.TrimPrefix(at+"."+key.Value, ".")
+			path := under(at, key.Value)
 			if line, twice := lines[key.Value]; twice {
 				s.fail(key.Line, path, "", fmt.Sprintf("written twice: first on line %d", line))
 				continue

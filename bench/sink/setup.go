@@ -66,12 +66,9 @@ func (s *Setup) addFault(settings []setting, place, key string, line int) {
 }
 
 func (s *Setup) failSetting(place, key string, line int, at setting, want string) {
-	p := Problem{Place: place, Line: at.line, Key: at.key, Want: want}
+	p := Problem{Place: place, Line: at.line, Key: under(key, at.key), Want: want}
 	if p.Line == 0 {
 		p.Line = line
-	}
-	if key != "" {
-		p.Key = strings.TrimSuffix(key+"."+at.key, ".")
 	}
 	if at.value != "" {
 		p.Value = quote(at.value)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # fuzz.sh runs every fuzz target, one after the other as go test wants it: each for
 # FUZZTIME (3s; or a count, 10000x), or all of them together for FUZZFOR (1h, 90m).
+# One that fails leaves its input in testdata/fuzz, and the others go on.
 #
 # fuzz.sh keep takes what the runs on this machine have found into the tree: of
 # the inputs in go's cache those that reach code that no input of the tree reaches,
@@ -24,7 +25,7 @@ seconds() {
 }
 
 run() {
-	local each=${FUZZTIME:-3s} all package target
+	local each=${FUZZTIME:-3s} all package target failed=()
 	all=$(targets)
 	[[ -n $all ]] || { echo "fuzz: no targets found" >&2; exit 1; }
 	if [[ -n ${FUZZFOR:-} ]]; then
@@ -35,8 +36,10 @@ run() {
 		echo "fuzz: $package $target for $each"
 		# Sessions do not reach the same code twice over: a minute of trying to
 		# make an input smaller, which is go's default, is lost.
-		$go test -run '^$' -fuzz "^$target\$" -fuzztime "$each" -fuzzminimizetime 20x "$package" </dev/null
+		$go test -run '^$' -fuzz "^$target\$" -fuzztime "$each" -fuzzminimizetime 20x "$package" </dev/null ||
+			failed+=("$target")
 	done <<<"$all"
+	[[ ${#failed[@]} -eq 0 ]] || { echo "fuzz: failed: ${failed[*]}; the inputs are in testdata/fuzz" >&2; exit 1; }
 }
 
 # reached lists the blocks that a run of the test binary got to.
