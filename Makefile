@@ -16,7 +16,7 @@ FUZZFOR ?=
 # smtp-source and smtp-sink live where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help run build reproducible sbom vuln man deb test e2e-ha deps lint bench compare fuzz fuzz-keep clean
+.PHONY: help run build reproducible sbom vuln man deb test e2e-ha e2e-deb deps lint bench compare fuzz fuzz-keep clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ test: deps ## every test, with the race detector; the black-box ones too
 
 e2e-ha: deps ## what happens to mail when one of two balancers fails, case by case; needs root
 	E2E_FIGURES=1 $(GO) test -count=1 -v -timeout $(TESTTIMEOUT) -run '^TestTwoBalancersShareAnAddress$$' ./e2e | grep -v '^ *\(===\|---\)'
+
+e2e-deb: ## the package in a Debian of its own, under its systemd; needs root
+	@e2e/install-deps.sh deb
+	$(GO) test -tags deb -count=1 -v -timeout $(TESTTIMEOUT) ./e2e/deb
 
 deps:
 	@e2e/install-deps.sh

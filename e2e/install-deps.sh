@@ -2,6 +2,7 @@
 # Installs the programs that the black-box tests drive: Postfix and its
 # smtp-source and smtp-sink, swaks, curl, node, Chromium, iproute2, nftables,
 # keepalived and promtool from Debian, Haraka from npm.
+# With the argument deb also what e2e/deb needs: mmdebstrap and lintian.
 # Does nothing where they are there; where it cannot install, it says what is
 # missing. With CI=true something missing is an error, so that no test is passed
 # over unseen.
@@ -13,6 +14,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 # program and the Debian package that brings it
 needed=(postfix:postfix smtp-source:postfix smtp-sink:postfix swaks:swaks curl:curl node:nodejs npm:npm chromium:chromium
 	ip:iproute2 nft:nftables keepalived:keepalived)
+[[ ${1:-} != deb ]] || needed+=(mmdebstrap:mmdebstrap lintian:lintian)
 
 programs=() # missing ones
 packages=()

@@ -15,11 +15,11 @@ dirty=
 if [[ $version == *-dirty ]]; then
 	version=${version%-dirty} dirty=+dirty
 fi
-if [[ $version =~ ^v?([0-9]+(\.[0-9]+)*)(-([a-zA-Z]+[0-9.]*))?(-([0-9]+)-(g[0-9a-f]+))?$ ]]; then
+if [[ $version =~ ^[0-9a-f]{7,40}$ ]]; then
+	debian="0.0~git$(date -u -d "@$epoch" +%Y%m%d.%H%M%S).$version"
+elif [[ $version =~ ^v?([0-9]+(\.[0-9]+)*)(-([a-zA-Z]+[0-9.]*))?(-([0-9]+)-(g[0-9a-f]+))?$ ]]; then
 	m=("${BASH_REMATCH[@]}")
 	debian=${m[1]}${m[4]:+~${m[4]}}${m[6]:++${m[6]}.${m[7]}}
-elif [[ $version =~ ^[0-9a-f]{7,40}$ ]]; then
-	debian="0.0~git$(date -u -d "@$epoch" +%Y%m%d.%H%M%S).$version"
 elif [[ $version =~ ^[a-zA-Z][a-zA-Z0-9.]*$ ]]; then
 	debian="0.0~$version"
 else
