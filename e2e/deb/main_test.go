@@ -17,9 +17,9 @@ import (
 const (
 	// dirVariable names the directory that the first process has made for the one
 	// in the Debian's network.
-	dirVariable = "SMTPLB_DEB_TEST_DIR"
+	dirVariable = "DEB_TEST_DIR"
 	// suiteVariable is the Debian to test with; bookworm has the oldest systemd.
-	suiteVariable = "SMTPLB_DEB_TEST_SUITE"
+	suiteVariable = "DEB_TEST_SUITE"
 
 	buildTime = 10 * time.Minute
 	testTime  = 10 * time.Minute

@@ -81,6 +81,7 @@ func TestPackageHolds(t *testing.T) {
 		`-rw-r--r-- root/root .* \./usr/share/fish/vendor_completions\.d/smtplb\.fish`,
 		`-rw-r--r-- root/root .* \./usr/share/doc/smtplb/operations\.md`,
 		`-rw-r--r-- root/root .* \./usr/share/doc/smtplb/copyright`,
+		`-rw-r--r-- root/root .* \./usr/share/doc/smtplb/examples/smtplb\.socket`,
 	} {
 		if !regexp.MustCompile(`(?m)^` + want + `$`).MatchString(list) {
 			t.Errorf("nothing is like %s in\n%s", want, list)
@@ -88,6 +89,31 @@ func TestPackageHolds(t *testing.T) {
 	}
 	if files := output(t, "dpkg-deb", "--ctrl-tarfile", deb(t, "before")); strings.Contains(files, "conffiles") {
 		t.Error("a conffile: an upgrade would ask about a file that everybody has edited")
+	}
+}
+
+// The file that comes with it has two mistakes, who may connect and where the mail
+// goes, and none when these are filled in as it says itself.
+func TestExampleIsRightOnceItIsFilledIn(t *testing.T) {
+	const example = "../../deploy/deb/smtplb.yaml"
+	program := filepath.Join(os.Getenv(dirVariable), "before", "smtplb")
+	out, err := exec.Command(program, "check", "--config", example).CombinedOutput()
+	if err == nil || strings.Count(string(out), "\n") != 2 || strings.Count(string(out), "required") != 2 {
+		t.Errorf("%v, want two mistakes:\n%s", err, out)
+	}
+	text, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := regexp.MustCompile(`(?m)allow: \[\] .*(\[".*"\])$`).ReplaceAllString(string(text), "allow: $1")
+	edited = strings.Replace(edited, "backends: [] ", "backends: ", 1)
+	edited = strings.ReplaceAll(edited, "    #  - {", "      - {")
+	file := filepath.Join(t.TempDir(), "smtplb.yaml")
+	if err := os.WriteFile(file, []byte(edited), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := output(t, program, "check", "--config", file); !strings.Contains(out, "ok: 1 listeners, 1 pools") || strings.Count(edited, "\n      - {") != 3 {
+		t.Errorf("%s\nof:\n%s", out, edited)
 	}
 }
 

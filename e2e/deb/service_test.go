@@ -22,11 +22,12 @@ const (
 	allowed = "10.10.0.11"
 	other   = "198.51.100.7"
 	file    = "/etc/smtplb/smtplb.yaml"
+	token   = "/etc/smtplb/token"
 )
 
 // configuration is what an administrator makes of the file of the package.
 func configuration(relays ...string) string {
-	text := "listeners:\n  - {name: smarthost, address: \"" + vip + "\", pool: outbound, allow: [\"10.10.0.0/16\"]}\n" +
+	text := "admin: {token_file: " + token + "}\nlisteners:\n  - {name: smarthost, address: \"" + vip + "\", pool: outbound, allow: [\"10.10.0.0/16\"]}\n" +
 		"pools:\n  - name: outbound\n    backends:\n"
 	for i, r := range relays {
 		text += fmt.Sprintf("      - {name: hq-%c, address: %q}\n", 'a'+i, r)
@@ -74,10 +75,13 @@ func TestLifeOfAService(t *testing.T) {
 	} {
 		ok := t.Run(step.name, func(t *testing.T) {
 			s.t = t
+			defer func() {
+				if t.Failed() {
+					journal, _ := s.try("journalctl", "--no-pager", "--lines=60") // an empty one says enough
+					t.Logf("the journal:\n%s", journal)
+				}
+			}()
 			step.do(s, t)
-			if t.Failed() {
-				t.Logf("the journal:\n%s", s.run("journalctl", "--no-pager", "--lines=60"))
-			}
 		})
 		if !ok {
 			t.Fatal("the steps after this one would go on from what is wrong")
@@ -134,6 +138,9 @@ func visit(from, id string) error {
 
 func (s *site) edited(t *testing.T) {
 	s.write(file, configuration(relayA, relayB))
+	s.write(token, "0123456789abcdef0123456789abcdef\n")
+	s.run("chgrp", "smtplb", token)
+	s.run("chmod", "640", token)
 	s.run("smtplb", "check")
 	s.run("systemctl", "start", "smtplb")
 	out, err := exec.Command("swaks", "--server", vip, "--local-interface", allowed, "--from", "anna@example.com", "--to", "bert@example.com").CombinedOutput()
@@ -283,7 +290,7 @@ func (s *site) hung(t *testing.T) {
 func (s *site) broken(t *testing.T) {
 	s.write(file, strings.Replace(configuration(relayA), "192.0.2.25:25", "192.0.2.25", 1))
 	said := s.said(func() { s.refuse("systemctl", "restart", "smtplb") })
-	has(t, said, file+":2: listeners[0].address", "Failed with result 'exit-code'")
+	has(t, said, file+":3: listeners[0].address", "Failed with result 'exit-code'")
 	out, _ := s.try("systemctl", "status", "smtplb") // 3: it does not run
 	has(t, out, "ExecStartPre=/usr/bin/smtplb check", "status=1/FAILURE")
 	s.write(file, configuration(relayA, relayB))
@@ -291,7 +298,7 @@ func (s *site) broken(t *testing.T) {
 }
 
 func (s *site) removed(t *testing.T) {
-	s.run("smtplb", "drain", "hq-a")
+	s.run("smtplb", "drain", "--config", file, "hq-a")
 	s.run("apt-get", "remove", "--yes", "--quiet", "smtplb")
 	if _, err := smtptest.DialTimeout(vip, patience); err == nil {
 		t.Error("somebody listens at port 25")
@@ -325,14 +332,13 @@ func (s *site) again(t *testing.T) {
 }
 
 func (s *site) purged(t *testing.T) {
-	s.run("touch", "/etc/smtplb/token")
 	out := s.run("apt-get", "purge", "--yes", "--quiet", "smtplb")
 	for _, gone := range []string{file, "/var/lib/smtplb", "/etc/systemd/system/multi-user.target.wants/smtplb.service", "/var/lib/systemd/deb-systemd-helper-enabled/smtplb.service.dsh-also"} {
 		if s.exists(gone) {
 			t.Errorf("%s is left", gone)
 		}
 	}
-	if !s.exists("/etc/smtplb/token") {
+	if !s.exists(token) {
 		t.Errorf("a file of the administrator's is gone:\n%s", out)
 	}
 }
