@@ -31,6 +31,7 @@ func startTraffic(t *testing.T, name string) *traffic {
 			for !tr.stop.Load() {
 				if err := tr.session(name); err != nil {
 					t.Error(err)
+					return
 				}
 			}
 		})
