@@ -1,16 +1,11 @@
 package e2e
 
 import (
-	"errors"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"smtplb/internal/smtptest"
 )
@@ -45,7 +40,7 @@ func (l *haLab) probe(t *testing.T) *haProber {
 
 func (p *haProber) run(netns, target string) {
 	const pause, patience = 40 * time.Millisecond, 100 * time.Millisecond
-	leave, err := enterNetwork(netns)
+	leave, err := smtptest.EnterNetwork(netns)
 	if err != nil {
 		return // seen by there being no probes
 	}
@@ -70,35 +65,6 @@ func (p *haProber) run(netns, target string) {
 		p.all = append(p.all, one)
 		p.mu.Unlock()
 	}
-}
-
-// enterNetwork has the goroutine's thread be in a network namespace until leave is
-// called. The thread must live on then: with it would die what it has started,
-// which other tests need (PR_SET_PDEATHSIG goes by the thread).
-func enterNetwork(file string) (leave func() error, err error) {
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return nil, err
-	}
-	away, err := os.Open(file)
-	if err != nil {
-		return nil, errors.Join(err, home.Close())
-	}
-	defer away.Close()
-	runtime.LockOSThread()
-	if err := unix.Setns(int(away.Fd()), unix.CLONE_NEWNET); err != nil {
-		runtime.UnlockOSThread()
-		return nil, errors.Join(err, home.Close())
-	}
-	return func() error {
-		defer home.Close()
-		// A thread that cannot go back stays locked, and ends with its goroutine.
-		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
-			return err
-		}
-		runtime.UnlockOSThread()
-		return nil
-	}, nil
 }
 
 func (p *haProber) end() {

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -126,15 +125,9 @@ func (s *space) feed(stdin string, args ...string) {
 // sh runs lines of the shell.
 func (s *space) sh(script string) { s.t.Helper(); s.feed(script, "sh", "-eu") }
 
-// inside calls f with the namespace as its network: sockets that it makes are
-// of there, whoever uses them afterwards.
-func inside[T any](s *space, f func() (T, error)) (result T, err error) {
-	leave, err := enterNetwork("/run/netns/" + s.name)
-	if err != nil {
-		return result, err
-	}
-	result, err = f()
-	return result, errors.Join(err, leave())
+// inside calls f with the namespace as its network.
+func inside[T any](s *space, f func() (T, error)) (T, error) {
+	return smtptest.Inside("/run/netns/"+s.name, f)
 }
 
 // relay starts one in the namespace.
