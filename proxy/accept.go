@@ -143,6 +143,7 @@ func (l *loop) unwatchListeners() {
 // come again.
 func (l *loop) pauseAccept(why error) {
 	l.unwatchListeners()
+	l.server.measure()
 	l.pipes.close(l.server) // what lies idle makes room for sessions
 	l.resumeAt = l.ns + int64(acceptPause)
 	l.report(fmt.Errorf("accepting pauses, running sessions go on: %w", why))

@@ -58,7 +58,7 @@ func TestClientsBeyondTheDescriptorsWaitAndAreServed(t *testing.T) {
 // While accepting pauses, a client in the queue is no event: nothing spins.
 func TestPauseInAcceptingDoesNotSpin(t *testing.T) {
 	h := newRig(t, smtptest.Start(t, smtptest.Script{}).Addr()).byHand()
-	h.server.fdLimit = 2
+	h.server.fdLimit.Store(2)
 	first, _ := h.greeted()
 	waiting := h.r.dial()
 	h.until(func() bool { return !h.watching }, "accepting pauses")
@@ -85,7 +85,7 @@ func TestPauseInAcceptingDoesNotSpin(t *testing.T) {
 // Pipes that lie idle are no reason to keep a client waiting.
 func TestIdlePipesGiveWayToClients(t *testing.T) {
 	h := newRig(t, smtptest.Start(t, smtptest.Script{}).Addr()).byHand()
-	h.server.fdLimit = 2
+	h.server.fdLimit.Store(2)
 	h.pipes.put(h.server, h.pipes.get(h.server))
 	c := h.r.dial()
 	h.until(func() bool { return !h.watching }, "accepting pauses")

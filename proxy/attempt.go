@@ -37,6 +37,7 @@ func (l *loop) ask(s *session) {
 		f, err := l.dial(s, &s.contender)
 		if err != nil {
 			s.lease.Release(l.now)
+			l.server.measure() // for those who come next
 			l.report(err)
 			l.noBackend(s, "no socket to reach one")
 			return

@@ -100,7 +100,9 @@ func newConveyor(b *testing.B, force func(*direction)) *conveyor {
 	b.Helper()
 	runtime.LockOSThread() // as a loop's goroutine, and for threadCPU
 	b.Cleanup(runtime.UnlockOSThread)
-	l, err := newLoop(&Server{base: time.Now(), fdLimit: 1 << 10})
+	server := &Server{base: time.Now()}
+	server.fdLimit.Store(1 << 10)
+	l, err := newLoop(server)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 // reserve keeps n descriptors for a session, if that leaves enough for the
 // rest of the process.
 func (s *Server) reserve(n int64) bool {
-	if s.fds.Add(n) <= s.fdLimit {
+	if s.fds.Add(n) <= s.fdLimit.Load() {
 		return true
 	}
 	s.fds.Add(-n)
@@ -22,17 +22,26 @@ func (s *Server) reserve(n int64) bool {
 }
 
 // descriptorsMost is how many sessions may hold; 0 before Listen.
-func (s *Server) descriptorsMost() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fdLimit
+func (s *Server) descriptorsMost() int64 { return s.fdLimit.Load() }
+
+// measure sets how many descriptors sessions may hold. A process may be given
+// another limit while it runs, prlimit(1), so that this is asked again whenever none is
+// left.
+func (s *Server) measure() {
+	ask := s.mayOpen
+	if ask == nil {
+		ask = processLimit
+	}
+	if most := ask(); s.fdMost.Swap(most) != most {
+		s.fdLimit.Store(descriptorLimit(most, s.fdBeside))
+	}
 }
 
 // descriptorLimit is how many descriptors sessions may hold: what the process
-// may open, less what is open already and what the rest of the program needs
+// may open, less what was open at the start and what the rest of the program needs
 // beside that, and at least a share for what nobody has counted.
-func descriptorLimit(most, open, spare int64) int64 {
-	return max(most-max(most/8, 32, open+spare), 2)
+func descriptorLimit(most, beside int64) int64 {
+	return max(most-max(most/8, 32, beside), 2)
 }
 
 // processLimit is what the process may open. Go has raised the soft limit to the

@@ -3,6 +3,10 @@ package proxy
 import (
 	"net/netip"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"smtplb/internal/smtptest"
 )
 
 // What is kept for the rest of the program is what it has and needs, and never
@@ -15,7 +19,7 @@ func TestDescriptorsAreLeftForTheRest(t *testing.T) {
 		{64, 12, 17, 32},
 		{40, 30, 30, 2}, // nothing is left: one session at a time
 	} {
-		if got := descriptorLimit(test.most, test.open, test.spare); got != test.want {
+		if got := descriptorLimit(test.most, test.open+test.spare); got != test.want {
 			t.Errorf("of %d, %d open and %d more needed, sessions get %d, want %d", test.most, test.open, test.spare, got, test.want)
 		}
 	}
@@ -32,5 +36,35 @@ func TestDescriptorsAreLeftForTheRest(t *testing.T) {
 	defer func() { _ = s.Close() }()
 	if got := s.Stats().DescriptorLimit; got <= 0 || got > processLimit()/2 {
 		t.Errorf("sessions may hold %d descriptors, want less than half of %d", got, processLimit())
+	}
+}
+
+// The limit of a process may be raised, and lowered, while it runs: prlimit(1).
+func TestAnotherLimitOfDescriptorsIsNoticed(t *testing.T) {
+	h := newRig(t, smtptest.Start(t, smtptest.Script{}).Addr()).byHand()
+	may := int64(33)
+	h.server.mayOpen = func() int64 { return may } // less than is kept for the rest
+	h.server.measure()
+	first, _ := h.greeted()
+	waiting := h.r.dial()
+	full := func() bool { return !h.watching }
+	if got := h.r.Stats().DescriptorLimit; got != 2 { // as many as one session takes
+		t.Fatalf("sessions may hold %d descriptors, want 2", got)
+	}
+	h.until(full, "accepting pauses")
+	may = 1 << 10
+	h.pass(acceptPause)
+	h.until(full, "a look in vain, which asks")
+	h.pass(acceptPause)
+	h.until(func() bool { return h.asking(stateRelaying) == 2 }, "the next client has a relay")
+	wantGreeting(t, waiting, plainGreeting)
+	if got, want := h.r.Stats().DescriptorLimit, descriptorLimit(may, h.server.fdBeside); got != want {
+		t.Errorf("sessions may hold %d descriptors, want %d", got, want)
+	}
+	first.Close()
+	may = 33
+	h.pauseAccept(unix.EMFILE) // the kernel knew before
+	if got := h.r.Stats().DescriptorLimit; got != 2 {
+		t.Errorf("sessions may hold %d descriptors, want 2", got)
 	}
 }

@@ -103,7 +103,7 @@ func (l *loop) drain() {
 
 // acceptAll empties a listener's queue, as far as there are descriptors.
 func (l *loop) acceptAll(ln *listener) {
-	for l.server.fds.Load() < l.server.fdLimit && l.acceptOne(ln) {
+	for l.server.fds.Load() < l.server.fdLimit.Load() && l.acceptOne(ln) {
 	}
 }
 

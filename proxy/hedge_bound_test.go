@@ -19,7 +19,8 @@ func TestAtMostATenthOfTheSessionsHedge(t *testing.T) {
 	for _, test := range []struct{ open, allowed int64 }{
 		{1, 1}, {2, 1}, {19, 1}, {20, 2}, {29, 2}, {1000, 100},
 	} {
-		s := Server{fdLimit: 1 << 20}
+		var s Server
+		s.fdLimit.Store(1 << 20)
 		s.counts.open.Store(test.open)
 		n := int64(0)
 		for n <= test.open && s.beginHedge() {
@@ -68,14 +69,14 @@ func TestNoDescriptorNoHedge(t *testing.T) {
 	a := startSlow(t)
 	b := smtptest.Start(t, smtptest.Script{Greeting: goodGreeting})
 	h := hedging(t, a.Addr(), b.Addr()).byHand()
-	h.r.fdLimit = 2
+	h.r.fdLimit.Store(2)
 	c := h.r.dial()
 	s := h.reach(stateGreet)
 	h.pass(3 * tolerance)
 	if st := h.r.Stats(); st.Hedging != 0 || st.Descriptors != 2 {
 		t.Fatalf("%d sessions hedge with %d descriptors, want none with 2", st.Hedging, st.Descriptors)
 	}
-	h.r.fdLimit = 3
+	h.r.fdLimit.Store(3)
 	h.pass(2 * hedgePause)
 	h.serves(c, s, goodGreeting, "b")
 	h.over(c, "a greeting_timeout, b ok", 1, 0)

@@ -75,7 +75,7 @@ const (
 
 // outsideLimit is how many of each kind one loop may have.
 func (s *Server) outsideLimit() int {
-	all := min(s.fdLimit/2/outsideShare, outsideMost)
+	all := min(s.fdLimit.Load()/2/outsideShare, outsideMost)
 	return int(max(all/int64(s.workers()), outsideLeast))
 }
 

@@ -55,7 +55,8 @@ func TestEveryLoopHasSomeRoom(t *testing.T) {
 		workers int
 		want    int
 	}{{2, 1, 4}, {640, 1, 20}, {896, 2, 14}, {917504, 2, 2048}, {917504, 64, 64}} {
-		s := &Server{fdLimit: test.limit, Workers: test.workers}
+		s := &Server{Workers: test.workers}
+		s.fdLimit.Store(test.limit)
 		if got := s.outsideLimit(); got != test.want {
 			t.Errorf("%d descriptors, %d loops: room for %d, want %d", test.limit, test.workers, got, test.want)
 		}

@@ -98,7 +98,7 @@ func (r *rig) run() *rig {
 	}
 	r.addr = r.Addresses()[0]
 	if r.limit > 0 {
-		r.fdLimit = r.limit
+		r.fdLimit.Store(r.limit)
 	}
 	go func() { r.served <- r.Serve() }()
 	r.t.Cleanup(r.checkEnd)

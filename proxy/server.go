@@ -68,8 +68,11 @@ type Server struct {
 	idBase     uint64
 	nextID     atomic.Uint64
 	fds        atomic.Int64 // descriptors that sessions hold or have reserved
-	fdLimit    int64
-	spareP     bool // the loops can keep a P each, and leave some
+	fdLimit    atomic.Int64
+	fdMost     atomic.Int64 // what the process might open when fdLimit was made of it
+	fdBeside   int64        // descriptors for other things than sessions, of then
+	mayOpen    func() int64 // what the process may open now; nil: as the kernel says
+	spareP     bool         // the loops can keep a P each, and leave some
 	counts     counters
 	complaints complaints
 }
@@ -143,7 +146,8 @@ func (s *Server) Listen() error {
 	s.listeners = next
 	s.base = time.Now()
 	s.idBase = uint64(s.base.UnixNano())
-	s.fdLimit = descriptorLimit(processLimit(), openDescriptors(), int64(s.Spare))
+	s.fdBeside = openDescriptors() + int64(s.Spare)
+	s.measure()
 	s.done = make(chan struct{})
 	s.phase = phaseListening
 	return nil
