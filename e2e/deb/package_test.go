@@ -68,7 +68,7 @@ func TestPackageHolds(t *testing.T) {
 	for _, want := range []string{
 		`-rwxr-xr-x root/root .* \./usr/bin/smtplb`,
 		`-rwxr-xr-x root/root .* \./usr/bin/smtpbench`,
-		`-rw-r--r-- root/root .* \./lib/systemd/system/smtplb\.service`,
+		`-rw-r--r-- root/root .* \./usr/lib/systemd/system/smtplb\.service`,
 		`-rw-r--r-- root/root .* \./usr/lib/sysusers\.d/smtplb\.conf`,
 		`drwxr-xr-x root/root .* \./etc/smtplb/`,
 		`-rw-r--r-- root/root .* \./usr/share/smtplb/smtplb\.yaml`,

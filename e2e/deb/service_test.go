@@ -171,6 +171,9 @@ func (s *site) status() map[string]string {
 var exposure = regexp.MustCompile(`Overall exposure level for smtplb\.service: ([0-9.]+)`)
 
 func (s *site) confined(t *testing.T) {
+	if out := s.run("systemd-analyze", "verify", "smtplb.service"); out != "" {
+		t.Errorf("the unit: %s", out)
+	}
 	out := s.run("systemd-analyze", "--no-pager", "security", "smtplb.service")
 	found := exposure.FindStringSubmatch(out)
 	if found == nil {
@@ -303,7 +306,7 @@ func (s *site) removed(t *testing.T) {
 	if _, err := smtptest.DialTimeout(vip, patience); err == nil {
 		t.Error("somebody listens at port 25")
 	}
-	for _, gone := range []string{"/usr/bin/smtplb", "/usr/bin/smtpbench", "/lib/systemd/system/smtplb.service", "/usr/share/smtplb"} {
+	for _, gone := range []string{"/usr/bin/smtplb", "/usr/bin/smtpbench", "/usr/lib/systemd/system/smtplb.service", "/usr/share/smtplb"} {
 		if s.exists(gone) {
 			t.Errorf("%s is left", gone)
 		}
