@@ -16,17 +16,19 @@ import (
 )
 
 const haHelp = `Two balancers share the listeners' addresses by keepalived (VRRP): one has them, the other takes them over within
-a second when the machine, its link or smtplb fails, or when smtplb drains. docs/ha.md says how to set that up.`
+a second when the machine, its link or smtplb fails, or when smtplb drains. docs/ha.md says how to set that up.
+
+Several balancers announce them by BIRD (BGP), and routers spread sessions over all of them (ECMP): docs/ecmp.md.`
 
 func newHACommand(std streams, environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ha",
-		Short: "Share the listeners' addresses with a second balancer",
+		Short: "Share the listeners' addresses with other balancers",
 		Long:  haHelp,
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newHAKeepalivedCommand(std, environ), newHACheckCommand(std, environ))
+	cmd.AddCommand(newHAKeepalivedCommand(std, environ), newHACheckCommand(std, environ), newHABirdCommand(std, environ))
 	return cmd
 }
 
@@ -102,16 +104,9 @@ func (k *keepaliving) text(environ []string) (string, error) {
 		}
 		*flag.to = addr.Unmap()
 	}
-	cfg, err := config.Load(k.file, environ)
-	if err != nil {
+	var err error
+	if k.node.VIPs, err = vipsOf(k.file, environ); err != nil {
 		return "", err
-	}
-	listeners := make([]ha.Listener, len(cfg.Listeners))
-	for i := range cfg.Listeners {
-		listeners[i] = ha.Listener{Name: cfg.Listeners[i].Name, Address: cfg.Listeners[i].Address}
-	}
-	if k.node.VIPs, err = ha.VIPs(listeners); err != nil {
-		return "", fmt.Errorf("%s: %w", k.file, err)
 	}
 	if k.node.Config, err = filepath.Abs(k.file); err != nil {
 		return "", err
@@ -120,4 +115,21 @@ func (k *keepaliving) text(environ []string) (string, error) {
 		return "", err
 	}
 	return k.node.Keepalived()
+}
+
+// vipsOf are the addresses that a configuration file has to share.
+func vipsOf(file string, environ []string) ([]netip.Addr, error) {
+	cfg, err := config.Load(file, environ)
+	if err != nil {
+		return nil, err
+	}
+	listeners := make([]ha.Listener, len(cfg.Listeners))
+	for i := range cfg.Listeners {
+		listeners[i] = ha.Listener{Name: cfg.Listeners[i].Name, Address: cfg.Listeners[i].Address}
+	}
+	vips, err := ha.VIPs(listeners)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return vips, nil
 }

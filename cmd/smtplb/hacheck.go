@@ -96,13 +96,10 @@ func (k *checking) run(ctx context.Context) (unreached int, err error) {
 	return unreached, c.staysReady(ctx, end.C)
 }
 
-// staysReady looks until the end; the error is why it is not ready any more. Bad
-// news are asked for again, over a new connection: in an upgrade the old process
-// says on the old one that it drains, while the new process takes clients.
+// staysReady looks until the end; the error is why it is not ready any more.
 func (c *client) staysReady(ctx context.Context, end <-chan time.Time) error {
-	transport := &http.Transport{TLSClientConfig: c.tls}
-	defer transport.CloseIdleConnections()
-	web := &http.Client{Transport: transport, Timeout: haPatience}
+	r := c.readiness()
+	defer r.close()
 	pace := time.NewTicker(haPace)
 	defer pace.Stop()
 	for {
@@ -111,19 +108,37 @@ func (c *client) staysReady(ctx context.Context, end <-chan time.Time) error {
 			return nil
 		case <-pace.C:
 		}
-		began := time.Now()
-		err := c.askReady(ctx, web)
-		if err == nil {
-			continue
-		}
-		if time.Since(began) >= haPatience {
-			return err // it hangs, and was given the time
-		}
-		transport.CloseIdleConnections()
-		if err := c.askReady(ctx, web); err != nil {
+		if err := r.ask(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+// readiness asks the running smtplb again and again whether it takes clients.
+type readiness struct {
+	c         *client
+	transport *http.Transport
+	web       *http.Client
+}
+
+func (c *client) readiness() *readiness {
+	transport := &http.Transport{TLSClientConfig: c.tls}
+	return &readiness{c, transport, &http.Client{Transport: transport, Timeout: haPatience}}
+}
+
+func (r *readiness) close() { r.transport.CloseIdleConnections() }
+
+// ask returns why no clients are taken. Bad news are asked for again, over a new
+// connection: in an upgrade the old process says on the old one that it drains,
+// while the new process takes clients.
+func (r *readiness) ask(ctx context.Context) error {
+	began := time.Now()
+	err := r.c.askReady(ctx, r.web)
+	if err == nil || time.Since(began) >= haPatience {
+		return err // it hangs, and was given the time
+	}
+	r.close()
+	return r.c.askReady(ctx, r.web)
 }
 
 // askReady asks once.

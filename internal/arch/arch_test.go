@@ -122,11 +122,15 @@ var arrows = []arrow{
 	},
 	{
 		from: []string{"internal/ha"}, to: []string{"ours", "theirs"}, except: []string{"internal/ha"},
-		reason: "what keepalived reads is text made of plain values: where those come from is cmd's",
+		reason: "what keepalived and BIRD read is text made of plain values: where those come from is cmd's",
 	},
 	{
 		from: []string{"internal/ha"}, to: []string{"os", "os/exec", "net", "syscall"}, except: []string{"net/netip"},
 		reason: "it reads and runs nothing: a node in, text out",
+	},
+	{
+		from: []string{"internal/vip"}, to: []string{"ours"}, except: []string{"internal/vip"},
+		reason: "it gives the kernel addresses: when they should be up is cmd's",
 	},
 	{
 		from: []string{"internal/resolve"}, to: []string{"ours"}, except: []string{"internal/resolve"},
@@ -145,8 +149,8 @@ var arrows = []arrow{
 		reason: "it asks the kernel and knows nothing of relays: what follows from the answer is cmd's",
 	},
 	{
-		to: []string{"github.com/vishvananda/netlink", "github.com/vishvananda/netns"}, unless: []string{"internal/route"}, tests: true,
-		reason: "how the kernel is asked about routes is internal/route's secret",
+		to: []string{"github.com/vishvananda/netlink", "github.com/vishvananda/netns"}, unless: []string{"internal/route", "internal/vip"}, tests: true,
+		reason: "how the kernel is asked about routes is internal/route's secret, and how it is given addresses internal/vip's",
 	},
 	{
 		to: []string{"github.com/gaissmai/bart"}, unless: []string{"proxy"},

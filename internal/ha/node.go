@@ -47,7 +47,7 @@ func (n *Node) check() error {
 			fail("VIP %s: %s", v, want)
 		}
 	}
-	if !plain(n.Interface, maxInterface) || strings.Contains(n.Interface, "/") || strings.Trim(n.Interface, ".") == "" {
+	if !isDevice(n.Interface) {
 		fail("interface %q: must be the name of a network interface, such as eth0", n.Interface)
 	}
 	n.checkPeers(fail)
@@ -93,6 +93,11 @@ func (n *Node) checkPeers(fail func(format string, args ...any)) {
 
 // sameFamily tells whether a VIP can stand in the nodes' advertisements.
 func (n *Node) sameFamily(vip netip.Addr) bool { return vip.Is4() == n.Peer.Is4() }
+
+// isDevice tells whether a network interface can have a name, and a file say it.
+func isDevice(name string) bool {
+	return plain(name, maxInterface) && !strings.Contains(name, "/") && strings.Trim(name, ".") != ""
+}
 
 // plain tells whether a word means itself in keepalived.conf, which knows
 // quotes, comments, variables and conditions by single characters.
