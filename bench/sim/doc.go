@@ -5,6 +5,7 @@
 //	smtpbench sim --fail-as greeting_timeout   # the site does not refuse, it is silent
 //	smtpbench sim --keep-warm 5%               # less for the standby
 //	smtpbench sim --json >day.json
+//	smtpbench sim ecmp                         # balancers that share one address: see SpreadConfig
 //
 // or from Go:
 //

@@ -52,6 +52,7 @@ func newSimCommand(std streams) *cobra.Command {
 	flags.Var((*failAs)(&cfg.FailAs), "fail-as", "the `outcome` of sessions at its relays, such as connect_timeout or greeting_4xx")
 	flags.Var((*part)(&cfg.KeepWarm), "keep-warm", "the `share` of new sessions that the standby is given while it is not needed")
 	flags.BoolVar(&asJSON, "json", false, "print the report as JSON")
+	cmd.AddCommand(newSimECMPCommand(std))
 	return cmd
 }
 
