@@ -51,8 +51,8 @@ deb: build ## the Debian package, bin/smtplb_VERSION_ARCH.deb
 test: deps ## every test, with the race detector; the black-box ones too
 	$(GO) test -race -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
 
-e2e-ha: deps ## what happens to mail when one of two balancers fails, case by case; needs root
-	E2E_FIGURES=1 $(GO) test -count=1 -v -timeout $(TESTTIMEOUT) -run '^TestTwoBalancersShareAnAddress$$' ./e2e | grep -v '^ *\(===\|---\)'
+e2e-ha: deps ## what happens to mail when one of two balancers fails, or of several (ECMP), case by case; needs root
+	E2E_FIGURES=1 $(GO) test -count=1 -v -parallel 1 -timeout $(TESTTIMEOUT) -run '^(TestTwoBalancersShareAnAddress|TestSeveralBalancersAnnounceAnAddress)$$' ./e2e | grep -v '^ *\(===\|---\)'
 
 e2e-deb: ## the package in a Debian of its own, under its systemd; needs root
 	@e2e/install-deps.sh deb

@@ -31,8 +31,10 @@ const (
 
 // haLab is one such network.
 type haLab struct {
-	prefix string // of the namespaces' names
-	dir    string // only root may write there: keepalived runs nothing from elsewhere
+	prefix string   // of the namespaces' names
+	dir    string   // only root may write there: keepalived runs nothing from elsewhere
+	spaces []string // the namespaces, but for the prefix
+	vip    string   // what clients connect to
 	nodes  [2]*haNode
 	sink   *haProcess
 }
@@ -56,10 +58,25 @@ const (
 // The flags are of ha keepalived, for both nodes.
 func newHALab(t *testing.T, own string, flags ...string) *haLab {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		lacking(t, "network namespaces and VRRP need root")
+	l := newLab(t, haVIP, []string{"world", "a", "b"}, "nft", "keepalived")
+	l.network(t)
+	l.startSink(t)
+	for i, name := range []string{"a", "b"} {
+		l.nodes[i] = l.newNode(t, name, fmt.Sprintf(own, 11+i), fmt.Sprintf(own, 12-i))
+		l.nodes[i].start(t, flags)
 	}
-	for _, program := range []string{"ip", "nft", "keepalived"} {
+	l.holder(t)
+	return l
+}
+
+// newLab makes the namespaces, with nothing in them.
+func newLab(t *testing.T, vip string, spaces []string, programs ...string) *haLab {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		lacking(t, "network namespaces and routing need root")
+	}
+	find(t, "ip")
+	for _, program := range programs {
 		find(t, program)
 	}
 	removeOldHA(t)
@@ -67,7 +84,7 @@ func newHALab(t *testing.T, own string, flags ...string) *haLab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &haLab{prefix: filepath.Base(dir) + "-", dir: dir}
+	l := &haLab{prefix: filepath.Base(dir) + "-", dir: dir, spaces: spaces, vip: vip}
 	t.Cleanup(func() { l.remove(t) })
 	// cp, as the program must not be open for writing in this process while another
 	// test forks: it could not be run then.
@@ -77,15 +94,18 @@ func newHALab(t *testing.T, own string, flags ...string) *haLab {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	l.network(t)
-	l.sink = l.launch(t, "world", smtpbench(t), "sink", "--relay", "r1=10.98.0.1:2501", "--relay", "r2=10.98.0.1:2502",
-		"--control", haControl, "--json", filepath.Join(dir, "sink.json"), "--fault", "content=100ms")
-	for i, name := range []string{"a", "b"} {
-		l.nodes[i] = l.newNode(t, name, fmt.Sprintf(own, 11+i), fmt.Sprintf(own, 12-i))
-		l.nodes[i].start(t, flags)
+	for _, ns := range spaces {
+		ip(t, "netns", "add", l.ns(ns))
+		ip(t, "-n", l.ns(ns), "link", "set", "lo", "up")
 	}
-	l.holder(t)
 	return l
+}
+
+// startSink starts the relays, in world.
+func (l *haLab) startSink(t *testing.T) {
+	t.Helper()
+	l.sink = l.launch(t, "world", smtpbench(t), "sink", "--relay", "r1=10.98.0.1:2501", "--relay", "r2=10.98.0.1:2502",
+		"--control", haControl, "--json", filepath.Join(l.dir, "sink.json"), "--fault", "content=100ms")
 }
 
 // removeOldHA removes what a run left that was killed.
@@ -110,13 +130,9 @@ func removeOldHA(t *testing.T) {
 
 func (l *haLab) ns(name string) string { return l.prefix + name }
 
-// network makes the namespaces, the switches and the links.
+// network makes the switches and the links.
 func (l *haLab) network(t *testing.T) {
 	t.Helper()
-	for _, ns := range []string{"world", "a", "b"} {
-		ip(t, "netns", "add", l.ns(ns))
-		ip(t, "-n", l.ns(ns), "link", "set", "lo", "up")
-	}
 	world := l.ns("world")
 	for bridge, addresses := range map[string][]string{"front": {"10.99.0.1/24", "fd00:99::1/64"}, "back": {"10.98.0.1/24"}} {
 		ip(t, "-n", world, "link", "add", bridge, "type", "bridge")
@@ -163,7 +179,7 @@ func (l *haLab) remove(t *testing.T) {
 			}
 		}
 	}
-	for _, ns := range []string{"world", "a", "b"} {
+	for _, ns := range l.spaces {
 		// The sink, and what is another process by an upgrade.
 		pids, _ := exec.Command("ip", "netns", "pids", l.ns(ns)).Output() // none, if the namespace was not made yet
 		for _, pid := range strings.Fields(string(pids)) {

@@ -32,7 +32,7 @@ func (l *haLab) probe(t *testing.T) *haProber {
 	const threads = 4
 	p := &haProber{stop: make(chan struct{})}
 	for range threads {
-		p.wg.Go(func() { p.run("/run/netns/"+l.ns("world"), haVIP+":25") })
+		p.wg.Go(func() { p.run("/run/netns/"+l.ns("world"), l.vip+":25") })
 	}
 	t.Cleanup(p.end)
 	return p

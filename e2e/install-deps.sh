@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the black-box tests drive: Postfix and its
 # smtp-source and smtp-sink, swaks, curl, node, Chromium, iproute2, nftables,
-# keepalived and promtool from Debian, Haraka from npm.
+# keepalived, BIRD, jq and promtool from Debian, Haraka from npm.
 # With the argument deb also what e2e/deb needs: mmdebstrap and lintian.
 # Does nothing where they are there; where it cannot install, it says what is
 # missing. With CI=true something missing is an error, so that no test is passed
@@ -13,7 +13,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 # program and the Debian package that brings it
 needed=(postfix:postfix smtp-source:postfix smtp-sink:postfix swaks:swaks curl:curl node:nodejs npm:npm chromium:chromium
-	ip:iproute2 nft:nftables keepalived:keepalived)
+	ip:iproute2 nft:nftables keepalived:keepalived bird:bird2 birdc:bird2 jq:jq)
 [[ ${1:-} != deb ]] || needed+=(mmdebstrap:mmdebstrap lintian:lintian)
 
 programs=() # missing ones
@@ -70,6 +70,10 @@ install_packages() {
 	if [[ " ${packages[*]} " == *" postfix "* ]]; then
 		# debconf-set-selections comes with debconf, which apt needs itself.
 		echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
+	fi
+	# The package would have a BIRD run at every boot, which sets the machine's routes.
+	if [[ " ${packages[*]} " == *" bird2 "* && -d /etc/systemd/system && ! -e /etc/systemd/system/bird.service ]]; then
+		ln -s /dev/null /etc/systemd/system/bird.service
 	fi
 	# --no-remove: another mail server on this machine is not put out for a test.
 	apt-get install -qq -y --no-install-recommends --no-remove "${packages[@]}" </dev/null >&2 ||

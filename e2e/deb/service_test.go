@@ -66,6 +66,7 @@ func TestLifeOfAService(t *testing.T) {
 		{"a reload takes all of the file or nothing", (*site).reload},
 		{"it comes back when it is killed", (*site).killed},
 		{"it comes back when it hangs", (*site).hung},
+		{"its VIP is withdrawn before it stops", (*site).announced},
 		{"an upgrade loses nothing", (*site).upgrade},
 		{"an upgrade that cannot be changes nothing", (*site).refusedUpgrade},
 		{"it does not start with a broken file", (*site).broken},
