@@ -59,6 +59,8 @@ var unrun = []struct{ command, reason string }{
 	{"install ", "it is for the machine, not for a test"},
 	{"smtplb ha keepalived", "ha_test.go runs it, for its own network"},
 	{"smtplb sessions  ", "ha_test.go runs it, where keepalived is"},
+	{"smtplb ha bird ", "bird_test.go runs it, for its own network"},
+	{"bird -p", "bird_test.go runs it, in network namespaces"},
 	{"keepalived ", "ha_test.go runs it, in network namespaces"},
 	{"nft ", "ha_test.go has the same rules, in a network namespace"},
 	{"systemctl ", "e2e/deb does, under a systemd of its own; systemd_test.go plays its part here"},
