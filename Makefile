@@ -13,12 +13,16 @@ TAGS := deb
 TESTFLAGS ?=
 TESTTIMEOUT ?= 15m
 FUZZTIME ?= 3s
+FOR ?= 2m
+SEED ?=
+RACE ?=
+SENDERS ?= 6
 FUZZFOR ?=
 
 # smtp-source and smtp-sink live where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help run build reproducible sbom vuln man deb test e2e-ha e2e-deb deps lint bench compare fuzz fuzz-keep clean
+.PHONY: help run build reproducible sbom vuln man deb test chaos e2e-ha e2e-deb deps lint bench compare fuzz fuzz-keep clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +54,12 @@ deb: build ## the Debian package, bin/smtplb_VERSION_ARCH.deb
 
 test: deps ## every test, with the race detector; the black-box ones too
 	$(GO) test -race -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
+
+# The test bounds itself, so that go's limit of ten minutes does not.
+chaos: ## everything around it goes wrong for FOR (2m), as SEED says (something new); RACE=1 with the race detector; needs root
+	@e2e/install-deps.sh
+	$(GO) test -count=1 -v -timeout 0 -run '^TestChaos$$' ./e2e/chaos -chaos.for=$(FOR) -chaos.senders=$(SENDERS) \
+		$(if $(SEED),-chaos.seed=$(SEED)) $(if $(RACE),-chaos.race)
 
 e2e-ha: deps ## what happens to mail when one of two balancers fails, or of several (ECMP), case by case; needs root
 	E2E_FIGURES=1 $(GO) test -count=1 -v -parallel 1 -timeout $(TESTTIMEOUT) -run '^(TestTwoBalancersShareAnAddress|TestSeveralBalancersAnnounceAnAddress)$$' ./e2e | grep -v '^ *\(===\|---\)'

@@ -52,6 +52,7 @@ var unrun = []struct{ command, reason string }{
 	{"apt install ", "e2e/deb installs the package, in a Debian of its own"},
 	{"editor ", "it is for a person"},
 	{"smtplb check", "e2e/deb runs it, with the package's file"},
+	{"make chaos", ".ci/run runs it; TestChaos of e2e/chaos is a short one"},
 	{"make bench", "it takes minutes, and measures"},
 	{"make compare", "it takes ten minutes; TestCompare runs a short one"},
 	{"go test", "other tests, of other packages or of this one"},
