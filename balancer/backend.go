@@ -38,12 +38,11 @@ type slot struct {
 	id *Backend // by the present configuration
 
 	// As configured.
-	key         string
-	tier        *tier
-	place       int   // in its tier
-	weight      int64 // its part of the tier's sessions; 0 once it is gone
-	maxSessions int64 // 0: no limit
-	gone        bool  // Reconfigure took it out: only its leases keep it
+	key    string
+	tier   *tier
+	place  int   // in its tier
+	weight int64 // its part of the tier's sessions; 0 once it is gone
+	gone   bool  // Reconfigure took it out: only its leases keep it
 
 	// Its part of the tier's sessions at the moment: less than the weight in a slow start.
 	part     float64   // of its weight, up to 1
@@ -53,6 +52,7 @@ type slot struct {
 
 	// For the choice.
 	active int64   // sessions that hold a slot
+	quota  quota   // of max_sessions
 	pass   float64 // virtual time at which its next session is due to start
 	listed bool    // it is in its tier's order
 	asked  bool    // set aside for the choice at hand
@@ -72,7 +72,7 @@ func (s *slot) usable() bool { return s.state == Up && s.weight > 0 }
 
 // pickable reports whether the session at hand may be given to it.
 func (s *slot) pickable() bool {
-	return s.usable() && !s.asked && (s.maxSessions == 0 || s.active < s.maxSessions)
+	return s.usable() && !s.asked && s.active < s.quota.room
 }
 
 // tag orders the backends that are eligible: the middle of its next session in virtual time.

@@ -20,6 +20,7 @@ func (p *Pool) advance(now time.Time) {
 			p.stepSlowly(now, s)
 		}
 	}
+	p.lapseQuotas(now)
 	p.settle(now)
 }
 

@@ -35,6 +35,7 @@ type Config struct {
 	Warm          Warm          // what the next tier down is given while it is not needed
 	Ramp          Ramp          // what a tier is given at first that was idle when it took over
 	SlowStart     time.Duration // how long a backend that came back takes to its full weight; not at the start
+	Together      Together      // with how many balancers the limits are shared
 
 	// Hedge is how long a greeting may take before another relay is asked beside it. 0: three times what the relay's
 	// greetings usually take (the 99th percentile), 1 s at least; negative: for ever.
@@ -85,6 +86,7 @@ func (c *Config) settings() settings {
 		failbackDelay: c.FailbackDelay,
 		slowStart:     c.SlowStart,
 		ramp:          c.Ramp,
+		together:      c.Together,
 		onChange:      c.OnChange,
 		onTierChange:  c.OnTierChange,
 		onFailure:     c.OnFailure,
@@ -110,6 +112,9 @@ func (c *Config) Check() error {
 	}
 	for _, err := range c.checkFailover() {
 		wrong("%w", err)
+	}
+	if t := c.Together; t.Balancers < 0 || t.Rank < 0 || t.Rank >= max(t.Balancers, 1) {
+		wrong("rank %d of %d balancers: want 0 to one below their number", t.Rank, t.Balancers)
 	}
 	seen := make(map[string]int, len(c.Backends))
 	for i, b := range c.Backends {

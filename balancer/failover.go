@@ -109,12 +109,17 @@ type ramp struct {
 	owed float64   // sessions that it may take, of those that it was asked for
 }
 
-// beginRamp limits a tier that takes over, if it was idle. One that was in its ramp already goes on in it.
+// beginRamp limits a tier that takes over, if it was idle. One that was in its ramp already goes on in it, and one that is in its
+// ramp at another balancer joins that.
 func (p *Pool) beginRamp(now time.Time, t *tier) {
 	if p.ramp.Over <= 0 || p.active == 0 || p.rampPart(now, t) < 1 {
 		return
 	}
 	t.ramp = ramp{}
+	if from := t.elsewhere.ramp; !from.IsZero() && now.Sub(from) < p.ramp.Over {
+		t.ramp = ramp{from: from}
+		return
+	}
 	if last := t.lastSession(); last.IsZero() || now.Sub(last) >= p.ramp.Over {
 		t.ramp = ramp{from: now}
 	}

@@ -242,7 +242,7 @@ func TestSnapshotSaysWhatPeopleAsk(t *testing.T) {
 	down := s.now
 	s.play("b-")
 	want := []BackendStatus{
-		{Name: "a", Site: "hq", Weight: 2, MaxSessions: 7, Part: 1, Reason: "up since the start", Active: 1, Picks: 2, Established: 2},
+		{Name: "a", Site: "hq", Weight: 2, MaxSessions: 7, Quota: 7, Part: 1, Reason: "up since the start", Active: 1, Picks: 2, Established: 2},
 		{ID: 1, Name: "b", Site: "dr", Tier: 1, Weight: 1, Part: 1, State: Down, Reason: "3 failed checks in a row, last: refused",
 			Since: down, Picks: 3, Established: 2, Failures: 1},
 	}

@@ -41,7 +41,7 @@ func (p *Pool) pickFirst(now time.Time) (*slot, marks, error) {
 		s := p.tiers[p.warm.tier].choose()
 		p.putSuspectsBack()
 		if s != nil {
-			p.warm.give(now)
+			p.warm.give(now, p.together.Balancers)
 			s.charge()
 			return s, warm, nil
 		}
@@ -59,6 +59,7 @@ func (p *Pool) pickFirst(now time.Time) (*slot, marks, error) {
 
 // whyNone says why nobody was chosen; asked is how many usable ones the session has tried.
 func (p *Pool) whyNone(asked int) error {
+	p.refused++
 	switch {
 	case p.usable == 0:
 		return ErrDown
@@ -108,7 +109,7 @@ func (s *slot) charge() {
 	s.pass = start + s.stride
 	t.vtime = max(t.vtime, start)
 	s.picks++
-	if s.maxSessions > 0 && s.active+1 >= s.maxSessions {
+	if s.active+1 >= s.quota.room {
 		s.delist()
 		s.active++
 		return

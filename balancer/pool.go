@@ -36,6 +36,7 @@ type Pool struct {
 	active  int       // the tier in use, by its index
 	warm    warming   // sessions for the next tier down
 	late    []*slot   // the backends with a late greeting
+	refused uint64    // times that nobody was found for a session
 	wake    time.Time // when advance has something to do; zero: never
 
 	news    []func() // changes that nobody was told of yet
@@ -50,6 +51,7 @@ type settings struct {
 	failbackDelay   time.Duration
 	slowStart       time.Duration
 	ramp            Ramp
+	together        Together
 	onChange        func(Change)
 	onTierChange    func(TierChange)
 	onFailure       func(*Backend, Outcome)

@@ -55,9 +55,11 @@ func (p *Pool) fits(cfg *Config) error {
 
 // apply takes over a configuration without mistakes. Which tier is used is for the caller to say.
 func (p *Pool) apply(now time.Time, cfg *Config) {
+	was := p.together
 	p.settings = cfg.settings()
 	p.hedge.Store(int64(cfg.Hedge))
 	p.warm.reconfigure(now, cfg.Warm)
+	p.warm.quota.limit(int64(cfg.Warm.MaxSessions), was, p.together)
 
 	kept := p.match(cfg.Backends)
 	for _, s := range p.slots {
@@ -77,6 +79,7 @@ func (p *Pool) apply(now time.Time, cfg *Config) {
 		}
 		p.byID[s.id.id], p.slots[i] = s, s
 		p.join(s, tierOf(tiers, cfg.Backends[i].Priority), &cfg.Backends[i])
+		s.quota.limit(int64(cfg.Backends[i].MaxSessions), was, p.together)
 	}
 	for i, t := range tiers {
 		p.open(now, t, cfg.MinHealthy, wereUsable[i])
@@ -164,7 +167,7 @@ func (p *Pool) join(s *slot, t *tier, c *BackendConfig) {
 	moved := s.tier != t
 	s.tier, s.place, s.gone = t, len(t.members), false
 	t.members = append(t.members, s)
-	s.weight, s.maxSessions = int64(c.Weight), int64(c.MaxSessions)
+	s.weight = int64(c.Weight)
 	if p.slowStart <= 0 {
 		s.slowFrom, s.part = time.Time{}, 1
 	}

@@ -10,6 +10,7 @@ type BackendStatus struct {
 	Tier        int
 	Weight      int
 	MaxSessions int // 0: no limit
+	Quota       int // of those, what this balancer may use at the moment; 0, where there is a limit: nothing
 
 	State  State
 	Reason string    // why it is in that state, for people
@@ -43,7 +44,8 @@ func (p *Pool) Snapshot(now time.Time) []BackendStatus {
 			Site:        s.id.site,
 			Tier:        s.id.tier,
 			Weight:      int(s.weight),
-			MaxSessions: int(s.maxSessions),
+			MaxSessions: int(s.quota.configured),
+			Quota:       s.quota.shown(),
 			State:       s.state,
 			Reason:      s.reason,
 			Since:       s.since,

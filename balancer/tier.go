@@ -23,11 +23,21 @@ type tier struct {
 	minHealthy  int       // so many make it usable
 	usableSince time.Time // when it came to have so many; zero: from the start
 	ramp        ramp
+	elsewhere   elsewhere
 	last        *atomic.Int64 // when a session was last established, in ns since 1970; 0: never
 }
 
-// lastSession is when a session was last established on one of its backends, to the second; zero: never.
+// lastSession is when a session was last established on one of its backends, by this balancer or another, to the second; zero:
+// never.
 func (t *tier) lastSession() time.Time {
+	if own := t.ownLast(); own.After(t.elsewhere.last) {
+		return own
+	}
+	return t.elsewhere.last
+}
+
+// ownLast is lastSession of this balancer alone.
+func (t *tier) ownLast() time.Time {
 	if ns := t.last.Load(); ns != 0 {
 		return time.Unix(0, ns)
 	}

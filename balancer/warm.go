@@ -19,6 +19,7 @@ type Warm struct {
 // still.
 type warming struct {
 	Warm
+	quota   quota         // of MaxSessions
 	tier    int           // to keep warm, by index; -1: none
 	owed    float64       // sessions
 	active  int           // running ones
@@ -39,7 +40,7 @@ func (w *warming) wanted(now time.Time) bool {
 		return false
 	}
 	w.owed = min(w.owed+w.Share, owedMost)
-	if w.tier < 0 || w.MaxSessions > 0 && w.active >= w.MaxSessions {
+	if w.tier < 0 || int64(w.active) >= w.quota.room {
 		w.owed = min(w.owed, 1)
 		return false
 	}
@@ -58,7 +59,7 @@ func (w *warming) wanted(now time.Time) bool {
 }
 
 // give counts a session that was given to the warm tier.
-func (w *warming) give(now time.Time) {
+func (w *warming) give(now time.Time, balancers int) {
 	w.owed = max(w.owed-1, owedLeast)
 	w.active++
 	w.skipped = false
@@ -71,7 +72,7 @@ func (w *warming) give(now time.Time) {
 	if w.next.Before(now) {
 		w.next = now.Add(gap)
 	}
-	if latest := now.Add(gap); w.next.After(latest) {
+	if latest := now.Add(w.ahead(balancers)); w.next.After(latest) {
 		w.next = latest
 	}
 }

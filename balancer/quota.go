@@ -1,0 +1,156 @@
+package balancer
+
+import (
+	"math"
+	"time"
+)
+
+// Together says that the pool is one of several that give sessions to the same relays: that of one balancer among others. A limit
+// holds for all of them together; of each this pool has its share, until SetQuotas says otherwise. The zero value is a pool
+// that has all to itself.
+type Together struct {
+	Balancers int // how many; 0 and 1: this one alone
+	Rank      int // which of them this is, from 0
+}
+
+// Share returns what of a limit is this balancer's own: an equal part, in whole sessions. The shares of all ranks sum to the
+// limit exactly, so where there are more balancers than sessions some have none.
+func (t Together) Share(limit int) int {
+	if t.Balancers <= 1 || limit <= 0 {
+		return max(limit, 0)
+	}
+	share := limit / t.Balancers
+	if t.Rank < limit%t.Balancers {
+		share++
+	}
+	return share
+}
+
+// Quota is what this balancer may use of a limit that it shares with others.
+type Quota struct {
+	Backend  int       // whose max_sessions it is, by its ID; WarmQuota: Warm.MaxSessions
+	Sessions int       // running ones at most
+	Until    time.Time // when that ends; zero: it does not
+	Then     int       // what holds after it
+}
+
+// WarmQuota stands in a Quota for the sessions that keep the next tier warm.
+const WarmQuota = -1
+
+// quota is a limit and what holds of it.
+type quota struct {
+	room       int64     // running sessions at most, at the moment; math.MaxInt64: no limit
+	configured int64     // 0: no limit
+	until      time.Time // when room becomes then; zero: it does not
+	then       int64
+}
+
+// limit gives the quota another limit of the configuration. What was lent and borrowed stays so: it is known only to who set it, and
+// is not made more of. With a limit that there was not, the share is all that may be used.
+func (q *quota) limit(configured int64, was, is Together) {
+	before := *q
+	q.configured = configured
+	switch {
+	case configured == 0:
+		*q = quota{room: math.MaxInt64}
+	case before.configured == 0 || was != is:
+		*q = quota{configured: configured, room: int64(is.Share(int(configured)))}
+	case is.Balancers <= 1:
+		*q = quota{configured: configured, room: configured}
+	default:
+		less := min(int64(is.Share(int(configured))-is.Share(int(before.configured))), 0)
+		q.room, q.then = max(q.room+less, 0), max(q.then+less, 0)
+	}
+}
+
+// set has other numbers hold from now on.
+func (q *quota) set(to *Quota) {
+	if q.configured == 0 {
+		return
+	}
+	in := func(n int) int64 { return min(max(int64(n), 0), q.configured) }
+	q.room, q.until, q.then = in(to.Sessions), to.Until, in(to.Then)
+}
+
+// lapse has hold what holds after until.
+func (q *quota) lapse() { q.room, q.until = q.then, time.Time{} }
+
+// shown is the room as a number for people; 0 where there is no limit.
+func (q *quota) shown() int {
+	if q.configured == 0 {
+		return 0
+	}
+	return int(q.room)
+}
+
+// SetQuotas says what may be used from now on of limits that are shared with other balancers. A quota below what runs ends nothing:
+// there is no new session until fewer run. Quotas of limits that are not configured are ignored, and none is ever above its
+// limit. Limits that are asked for after it count every session that was chosen before.
+func (p *Pool) SetQuotas(now time.Time, quotas []Quota) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.advance(now)
+	defer p.notify()
+	for i := range quotas {
+		q := &quotas[i]
+		if q.Backend == WarmQuota {
+			p.warm.quota.set(q)
+			p.wakeAt(p.warm.quota.until)
+			continue
+		}
+		s := p.slot(q.Backend)
+		if s == nil {
+			continue
+		}
+		s.delist()
+		s.quota.set(q)
+		s.enlist()
+		p.wakeAt(s.quota.until)
+	}
+}
+
+// lapseQuotas ends what was lent to this balancer until now at the latest.
+func (p *Pool) lapseQuotas(now time.Time) {
+	for _, s := range p.slots {
+		if due(s.quota.until, now) {
+			s.delist()
+			s.quota.lapse()
+			s.enlist()
+		}
+		p.wakeAt(s.quota.until)
+	}
+	if due(p.warm.quota.until, now) {
+		p.warm.quota.lapse()
+	}
+	p.wakeAt(p.warm.quota.until)
+}
+
+// Limited is a limit and what is used of it. One of a backend that Reconfigure took out is there for as long as sessions run on it.
+type Limited struct {
+	Backend int    // as in Quota
+	Name    string // "" of WarmQuota
+	Limit   int
+	Quota   int // so many may run at the moment
+	Active  int // so many do
+	Gone    bool
+}
+
+// Limits returns every limit that is configured, all at one moment.
+func (p *Pool) Limits() []Limited {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []Limited
+	add := func(slots []*slot) {
+		for _, s := range slots {
+			if s.quota.configured > 0 {
+				all = append(all, Limited{s.id.id, s.id.name, int(s.quota.configured), int(s.quota.room), int(s.active), s.gone})
+			}
+		}
+	}
+	add(p.slots)
+	add(p.leaving)
+	if p.warm.quota.configured > 0 {
+		all = append(all, Limited{WarmQuota, "", int(p.warm.quota.configured), int(p.warm.quota.room), p.warm.active, false})
+	}
+	return all
+}
