@@ -1,0 +1,97 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// journal is a file that outlives the process: what was lent, before a peer is told so. The zero value is none.
+type journal struct {
+	file    string
+	written noted
+	at      time.Time
+}
+
+type noted struct {
+	Inc  uint64 `json:"process"`
+	Lent Lent   `json:"lent"`
+}
+
+// read returns what the process before has noted; Lent is nil where nobody knows. No file in a directory that is there means that
+// nothing was ever lent.
+func (j *journal) read() (noted, error) {
+	if j.file == "" {
+		return noted{}, nil
+	}
+	text, err := os.ReadFile(j.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return noted{Lent: Lent{}}, nil
+	}
+	if err != nil {
+		return noted{}, err
+	}
+	var n noted
+	if err := json.Unmarshal(text, &n); err != nil {
+		return noted{}, fmt.Errorf("%s: %w", j.file, err)
+	}
+	if n.Lent == nil {
+		n.Lent = Lent{}
+	}
+	for key, byPeer := range n.Lent {
+		for name, sessions := range byPeer {
+			if sessions < 0 || sessions > numberMost {
+				return noted{}, fmt.Errorf("%s: %.100q lent to %.100q: %d sessions", j.file, key, name, sessions)
+			}
+		}
+	}
+	return n, nil
+}
+
+// covers tells whether what is noted is at least this.
+func (n *noted) covers(lent Lent) bool {
+	for key, byPeer := range lent {
+		for name, sessions := range byPeer {
+			if n.Lent[key][name] < sessions {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// tidyTime is how long more may be noted than is lent.
+const tidyTime = 10 * time.Second
+
+// note writes what is lent, unless what is written covers it and is not old.
+func (j *journal) note(now time.Time, inc uint64, lent Lent) error {
+	n := noted{inc, lent}
+	if j.file == "" || j.written.Inc == inc && j.written.covers(lent) && (now.Sub(j.at) < tidyTime || n.covers(j.written.Lent)) {
+		return nil
+	}
+	text, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	if err := writeSynced(j.file+".new", text); err != nil {
+		return err
+	}
+	if err := os.Rename(j.file+".new", j.file); err != nil {
+		return err
+	}
+	j.written, j.at = n, now
+	return nil
+}
+
+// writeSynced writes a file that is on the disk when it returns: a machine may fall, too.
+func writeSynced(name string, text []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // in the state directory
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}
