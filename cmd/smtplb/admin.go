@@ -33,6 +33,7 @@ func newAdmin(cfg *config.Config, d *daemon) (*admin.Server, error) {
 		Pools:     func() []admin.Pool { return d.view.Load().pools },
 		Listeners: d.shownListeners,
 		Names:     d.names.shown,
+		Cluster:   d.shownCluster,
 		Stats:     d.server.Stats,
 		Sessions:  d.server.Sessions,
 		Ready:     d.ready,

@@ -34,6 +34,7 @@ type daemon struct {
 	signals chan os.Signal
 
 	certificate *certificate // of admin; nil: it speaks no TLS
+	cluster     *agreement   // with other balancers
 
 	// Of the goroutine that runs, and once it does, of the one that reloads; it
 	// changes pools and since under mu.
@@ -109,6 +110,10 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *
 		pools: map[string]*relays{}, since: map[string]time.Time{},
 	}
 	d.notify.hush(from.parent != nil)
+	var err error
+	if d.cluster, err = newAgreement(&cfg.Cluster); err != nil {
+		return nil, err
+	}
 	forbidden, absent := lacks(cfg)
 	d.warn(cfg, absent)
 	mayNot := errors.Join(forbidden...)
@@ -122,7 +127,7 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *
 	d.warnTransparent(cfg, plans)
 	logFound(log, plans)
 	for name, p := range plans {
-		if d.pools[name], err = newRelays(p, d.news()); err != nil {
+		if d.pools[name], err = newRelays(p, d.cluster.together, d.news()); err != nil {
 			return nil, err
 		}
 	}
@@ -136,6 +141,12 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *zap.Logger, names *
 	d.show(cfg, plans)
 	if err := d.listen(cfg); err != nil {
 		return nil, err
+	}
+	if from.parent == nil {
+		if err := d.agree(nil); err != nil {
+			_ = d.server.Close()
+			return nil, err
+		}
 	}
 	names.fails = d.admin.NameFails
 	d.warnDescriptors(cfg)
@@ -255,6 +266,8 @@ func (d *daemon) run(ctx context.Context) error {
 	d.notify.say("READY=1", "STATUS="+d.summary())
 
 	err := d.supervise(ctx, served, ask)
+	_, over := d.succession.over()
+	d.cluster.leave(d.log, over)
 	d.sayStopped(err)
 	return err
 }

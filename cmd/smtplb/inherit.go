@@ -24,6 +24,7 @@ import (
 type inherited struct {
 	parent  *handover.Parent // nil: no process is replaced
 	sockets []socket         // that nobody has taken yet
+	elders  []socket         // where processes say what they have yet
 }
 
 // socket is an open listening socket.
@@ -39,6 +40,7 @@ type socket struct {
 const (
 	listenerSocket = "listener"
 	adminSocket    = "admin"
+	elderSocket    = "elder" // not to listen: see elders
 )
 
 // inherit looks what this process was given. It is called once, at the start.
@@ -60,7 +62,12 @@ func inherit() (*inherited, error) {
 			parent.Failed(err)
 			return nil, err
 		}
-		from.sockets = append(from.sockets, socket{f.Name, kind, address, f.FD})
+		s := socket{f.Name, kind, address, f.FD}
+		if kind == elderSocket {
+			from.elders = append(from.elders, s)
+			continue
+		}
+		from.sockets = append(from.sockets, s)
 	}
 	return from, nil
 }

@@ -21,6 +21,8 @@ import (
 // is taken apart on its own: what is wrong with one does not matter to others.
 type kept struct {
 	Pools map[string]keptPool `json:"pools"`
+
+	Cluster *keptCluster `json:"cluster,omitempty"` // between two processes alone
 }
 
 type keptPool struct {
@@ -28,12 +30,13 @@ type keptPool struct {
 	State json.RawMessage `json:"state"`
 }
 
-// keep returns what is to be known in the next process.
-func (d *daemon) keep() ([]byte, error) {
+// keep returns what is to be known in the next process. given is for one that takes
+// over while this one lives.
+func (d *daemon) keep(given *keptCluster) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	k := kept{map[string]keptPool{}}
+	k := kept{map[string]keptPool{}, given}
 	var errs []error
 	for name, r := range d.pools {
 		text, err := json.Marshal(r.balancer.Save(now))
@@ -50,12 +53,12 @@ func (d *daemon) keep() ([]byte, error) {
 
 // restore goes on from what was kept. What cannot be used is said in the log, and
 // costs nothing else. It is called before anything runs.
-func (d *daemon) restore(text []byte, from string) {
+func (d *daemon) restore(text []byte, from string) *keptCluster {
 	now := time.Now()
 	var k kept
 	if err := json.Unmarshal(text, &k); err != nil {
 		d.log.Warn("state: dropped, all begins as new", zap.String("from", from), zap.Error(err))
-		return
+		return nil
 	}
 	var out []string // who takes no sessions
 	for _, name := range slices.Sorted(maps.Keys(k.Pools)) {
@@ -82,6 +85,7 @@ func (d *daemon) restore(text []byte, from string) {
 	}
 	d.show(d.cfg, d.plans)
 	d.log.Info("state: taken over", zap.String("from", from), zap.Strings("not_up", out))
+	return k.Cluster
 }
 
 // stateFile is where the state is kept while no process runs: in systemd's
@@ -110,7 +114,7 @@ func (d *daemon) readState() {
 	case err != nil:
 		d.log.Warn("state: not used", zap.Error(err))
 	default:
-		d.restore(text, file)
+		_ = d.restore(text, file)
 	}
 }
 
@@ -120,7 +124,7 @@ func (d *daemon) writeState() {
 	if file == "" {
 		return
 	}
-	text, err := d.keep()
+	text, err := d.keep(nil)
 	if err == nil {
 		err = os.WriteFile(file+".new", text, 0o600)
 	}

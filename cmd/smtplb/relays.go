@@ -19,6 +19,7 @@ import (
 // are for one goroutine at a time.
 type relays struct {
 	name     string
+	together balancer.Together
 	balancer *balancer.Pool
 	found    map[string]string // see plan
 
@@ -29,8 +30,8 @@ type relays struct {
 }
 
 // newRelays makes the pool of a plan. Its checks do not run yet.
-func newRelays(p *plan, tell news) (*relays, error) {
-	r := &relays{name: p.policy.Name, found: p.found, stop: func() {}}
+func newRelays(p *plan, together balancer.Together, tell news) (*relays, error) {
+	r := &relays{name: p.policy.Name, together: together, found: p.found, stop: func() {}}
 	pool, err := balancer.New(r.policy(p, tell))
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: %w", r.name, err)
@@ -46,6 +47,7 @@ func newRelays(p *plan, tell news) (*relays, error) {
 // policy is the plan's, with what is to be told to whom.
 func (r *relays) policy(p *plan, tell news) balancer.Config {
 	c := p.policy
+	c.Together = r.together
 	c.OnChange, c.OnTierChange = tell.change, tell.tierChange
 	// A relay that failed a session is checked soon.
 	c.OnFailure = func(b *balancer.Backend, _ balancer.Outcome) { r.checks.Load().Hurry(b.Name()) }

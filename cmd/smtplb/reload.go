@@ -122,7 +122,7 @@ func (d *daemon) reload(ctx context.Context, by string) (done admin.Reloaded, er
 	pools := map[string]*relays{}
 	for name, p := range plans {
 		if pools[name] = d.pools[name]; pools[name] == nil {
-			if pools[name], err = newRelays(p, d.news()); err != nil {
+			if pools[name], err = newRelays(p, d.cluster.together, d.news()); err != nil {
 				return done, err
 			}
 		}
@@ -221,7 +221,7 @@ func foundChanges(was map[string]*relays, plans map[string]*plan) []string {
 
 // needsRestart tells of a change that it is one of what is set up once.
 func needsRestart(change string) bool {
-	for _, key := range []string{"workers:", "admin.address:", "admin.token_file:", "admin.tls.", "log.format:"} {
+	for _, key := range []string{"workers:", "admin.address:", "admin.token_file:", "admin.tls.", "log.format:", "cluster."} {
 		if strings.HasPrefix(change, key) {
 			return true
 		}
@@ -232,5 +232,5 @@ func needsRestart(change string) bool {
 // keepUntilRestart leaves in a configuration what runs, so that the next reload
 // says again what waits for a restart.
 func (d *daemon) keepUntilRestart(cfg *config.Config) {
-	cfg.Workers, cfg.Admin, cfg.Log.Format = d.cfg.Workers, d.cfg.Admin, d.cfg.Log.Format
+	cfg.Workers, cfg.Admin, cfg.Log.Format, cfg.Cluster = d.cfg.Workers, d.cfg.Admin, d.cfg.Log.Format, d.cfg.Cluster
 }

@@ -71,6 +71,9 @@ func (v *statusView) text(address string, now time.Time, s style) string {
 	if len(v.Names) > 0 {
 		b.WriteString("\n" + v.names(now).text(s))
 	}
+	if v.Cluster != nil {
+		b.WriteString("\n" + v.Cluster.text(s))
+	}
 	return b.String()
 }
 

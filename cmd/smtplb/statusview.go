@@ -25,6 +25,8 @@ type statusView struct {
 	} `json:"sessions"`
 	Pools []poolView `json:"pools"`
 	Names []nameView `json:"names"`
+
+	Cluster *clusterView `json:"cluster"`
 }
 
 // nameView is a name that relays are found under.

@@ -127,11 +127,12 @@ func (d *daemon) changePlaces(child *handover.Child, taken []string) error {
 	err := d.give(child)
 	if err != nil {
 		child.Kill()
-		return errors.Join(err, d.server.Resume())
+		return errors.Join(err, d.cluster.takeBack(), d.server.Resume())
 	}
 	// From here on nothing may fail: the new one accepts.
 	d.succession.next, d.succession.left = child, d.server.Stats().Open
 	d.notify.leave(child.PID())
+	d.becomeElder()
 	child.Release()
 	if err := d.server.HandOver(takenAddresses(taken)); err != nil {
 		d.log.Error("hand over", zap.Error(err))
@@ -148,7 +149,11 @@ func (d *daemon) give(child *handover.Child) error {
 	if err := d.server.Pause(); err != nil {
 		return err
 	}
-	state, err := d.keep()
+	given, err := d.giveAgreement()
+	if err != nil {
+		return err
+	}
+	state, err := d.keep(given)
 	if err != nil {
 		return err
 	}
@@ -175,7 +180,13 @@ func (d *daemon) files() ([]handover.File, error) {
 		closeFiles(files)
 		return nil, err
 	}
-	return append(files, handover.File{Name: adminSocket + " " + d.admin.Address.String(), FD: fd}), nil
+	files = append(files, handover.File{Name: adminSocket + " " + d.admin.Address.String(), FD: fd})
+	elders, err := d.cluster.files()
+	if err != nil {
+		closeFiles(files)
+		return nil, err
+	}
+	return append(files, elders...), nil
 }
 
 func closeFiles(files []handover.File) {
@@ -258,7 +269,7 @@ func (d *daemon) succeed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.restore(state, "the process before")
+	d.agreeAfter(d.restore(state, "the process before"))
 	return d.server.Start()
 }
 

@@ -96,6 +96,7 @@ type collector struct {
 	tiers    []family[tierStatus]
 	backends []family[backendStatus]
 	names    nameMetrics
+	cluster  clusterMetrics
 
 	build, ready, refused, ends, bytes, late, info, state, habit *prometheus.Desc
 }
@@ -109,6 +110,7 @@ func newCollector(state func() *status) *collector {
 		tiers:    tierFamilies([]string{"pool", "tier"}),
 		backends: backendFamilies(backend),
 		names:    newNameMetrics(),
+		cluster:  newClusterMetrics(),
 		build: prometheus.NewDesc("smtplb_build_info", "Always 1, with the version that runs.",
 			[]string{"version", "goversion"}, nil),
 		ends: prometheus.NewDesc("smtplb_sessions_total", "Sessions that have ended, refused ones too, by why.",
@@ -210,6 +212,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	describe(ch, c.tiers)
 	describe(ch, c.backends)
 	c.names.describe(ch)
+	c.cluster.describe(ch)
 	for _, d := range []*prometheus.Desc{c.build, c.ready, c.refused, c.ends, c.bytes, c.late, c.info, c.state, c.habit} {
 		ch <- d
 	}
@@ -235,6 +238,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- constant(c.bytes, prometheus.CounterValue, float64(st.Sessions.BytesUp), "up")
 	ch <- constant(c.bytes, prometheus.CounterValue, float64(st.Sessions.BytesDown), "down")
 	c.names.collect(ch, st.Names)
+	c.cluster.collect(ch, st.Cluster)
 	for i := range st.Pools {
 		p := &st.Pools[i]
 		put(ch, c.pools, p, p.Name)

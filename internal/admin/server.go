@@ -42,6 +42,7 @@ type Server struct {
 	Pools     func() []Pool                   // the pools now
 	Listeners func() []Listener               // the listeners now
 	Names     func() []Name                   // what relays are found under now
+	Cluster   func() *Cluster                 // the agreement with other balancers now; nil: there are none
 	Stats     func() proxy.Stats              // the proxy's counts now
 	Ready     func() (ok bool, reason string) // whether clients are accepted now, and why not; nil: they are
 

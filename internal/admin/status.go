@@ -21,6 +21,7 @@ type status struct {
 	Sessions  sessionStatus    `json:"sessions"`
 	Pools     []poolStatus     `json:"pools"`
 	Names     []nameStatus     `json:"names"`
+	Cluster   *clusterStatus   `json:"cluster,omitempty"`
 
 	refused bool // the last reload; for the metrics alone
 }
@@ -77,6 +78,7 @@ type backendStatus struct {
 	Weight      int       `json:"weight"`
 	Part        float64   `json:"weight_part"`
 	MaxSessions int       `json:"max_sessions"`
+	Quota       int       `json:"quota"`
 	State       string    `json:"state"`
 	Reason      string    `json:"reason"`
 	Since       time.Time `json:"since"`
@@ -97,7 +99,7 @@ func (s *Server) status() *status {
 	now := s.time()
 	st := &status{
 		Version: s.Version, StartedAt: s.began, Uptime: now.Sub(s.began).Seconds(),
-		Listeners: []listenerStatus{}, Pools: s.poolStatuses(), Sessions: s.sessions(), Names: s.nameStatus(now),
+		Listeners: []listenerStatus{}, Pools: s.poolStatuses(), Sessions: s.sessions(), Names: s.nameStatus(now), Cluster: s.clusterStatus(),
 		refused: s.refused.Load(),
 	}
 	st.Ready, st.NotReady = s.ready()
@@ -177,7 +179,7 @@ func newTierStatus(now, since time.Time, t *balancer.TierStatus) tierStatus {
 func newBackendStatus(since time.Time, address string, b *balancer.BackendStatus) backendStatus {
 	return backendStatus{
 		Name: b.Name, Address: address, Site: b.Site, Tier: b.Tier,
-		Weight: b.Weight, Part: b.Part, MaxSessions: b.MaxSessions,
+		Weight: b.Weight, Part: b.Part, MaxSessions: b.MaxSessions, Quota: b.Quota,
 		State: b.State.String(), Reason: b.Reason, Since: or(b.Since, since), Until: b.Until,
 		Habit: float64(b.Habit.Microseconds()) / 1e3, Sessions: b.Active,
 		Picks: b.Picks, Established: b.Established, Failures: b.Failures,

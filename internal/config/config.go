@@ -23,6 +23,10 @@ type Config struct {
 	// settings hold.
 	DNS DNS `koanf:"dns"`
 
+	// Cluster names the other balancers before the same relays, with which limits
+	// are shared. Default: there is none.
+	Cluster Cluster `koanf:"cluster"`
+
 	// Workers is the number of event loops, each with a thread of its own, 0 to
 	// 256. Takes effect at a start only. Default 0: one per CPU.
 	Workers int `koanf:"workers"`

@@ -91,6 +91,8 @@ func smallest(machine string) *config.Config {
 		Admin: config.Admin{Address: netip.MustParseAddrPort("127.0.0.1:9925")},
 		Log:   config.Log{Level: config.LogInfo, Format: config.LogJSON},
 		DNS:   config.DNS{Timeout: 5 * time.Second},
+
+		Cluster: config.Cluster{Hold: 15 * time.Minute},
 	}
 }
 
@@ -108,6 +110,8 @@ func TestFullFileWritesOutTheDefaults(t *testing.T) {
 	machine := machineName(t)
 	want := smallest(machine)
 	want.DNS.Servers = []config.NameServer{}
+	want.Cluster.Bind, want.Cluster.KeyFile = netip.MustParseAddrPort("192.0.2.11:7946"), "/etc/smtplb/cluster.key"
+	want.Cluster.Peers = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.12:7946")}
 	l := &want.Listeners[0]
 	l.Name = "smarthost"
 	l.Deny, l.AcceptProxy = []netip.Prefix{}, []netip.Prefix{}

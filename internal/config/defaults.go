@@ -15,6 +15,8 @@ func defaultConfig() Config {
 		Admin: Admin{Address: netip.MustParseAddrPort("127.0.0.1:9925")},
 		Log:   Log{Level: LogInfo, Format: LogJSON},
 		DNS:   DNS{Timeout: 5 * time.Second},
+
+		Cluster: Cluster{Hold: 15 * time.Minute},
 	}
 }
 

@@ -271,7 +271,7 @@ func TestTopLevelMistakesNameWhatIsRight(t *testing.T) {
 		{"workers", "-1", `9: workers: -1: must be 0 to 256`},
 		{"workers", "257", `9: workers: 257: must be 0 to 256`},
 		{"worker", "2", "9: worker: unknown key: did you mean `workers`?"},
-		{"metrics", "{}", `9: metrics: unknown key: must be one of listeners, pools, admin, log, dns, workers`},
+		{"metrics", "{}", `9: metrics: unknown key: must be one of listeners, pools, admin, log, dns, cluster, workers`},
 	})
 }
 
@@ -315,7 +315,7 @@ func TestMistakesBetweenParts(t *testing.T) {
 		{"nothing known", "smtplb: 1\n", []string{
 			`f.yaml: listeners: required: at least one, with address, pool and allow`,
 			`f.yaml: pools: required: at least one, with backends`,
-			`f.yaml:1: smtplb: unknown key: must be one of listeners, pools, admin, log, dns, workers`}},
+			`f.yaml:1: smtplb: unknown key: must be one of listeners, pools, admin, log, dns, cluster, workers`}},
 		{"an empty element", base + "      -\n",
 			[]string{`f.yaml:9: pools[0].backends[1]: is empty: write it, or remove the dash`}},
 	}
@@ -350,7 +350,7 @@ log: {level: loud}
 		`f.yaml:8: listeners[0].allow: required: nobody may connect until named, such as [10.0.0.0/8]`,
 		"f.yaml:9: listeners[0].pool: \"outbnd\": no such pool: did you mean `outbound`?",
 		`f.yaml:10: log.level: "loud": must be one of debug, info, warn, error`,
-		`environment: SMTPLB_NOTHING: "1": no such key: SMTPLB_ must go on with one of LISTENERS, POOLS, ADMIN, LOG, DNS, WORKERS`,
+		`environment: SMTPLB_NOTHING: "1": no such key: SMTPLB_ must go on with one of LISTENERS, POOLS, ADMIN, LOG, DNS, CLUSTER, WORKERS`,
 		`environment: SMTPLB_POOLS__0__SLOW_START: pools[0].slow_start: "9h": must be 0s to 1h`,
 	}
 	if !slices.Equal(got, want) {

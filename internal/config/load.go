@@ -107,6 +107,7 @@ func read(filename string, data []byte, environ []string) (*Config, *report, err
 	r.checkPools(&cfg)
 	r.checkAdmin(cfg.Admin)
 	r.checkDNS(&cfg.DNS)
+	r.checkCluster(&cfg)
 	r.between("workers", cfg.Workers, 0, 256)
 	return &cfg, r, nil
 }

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"smtplb/balancer"
+	"smtplb/internal/admin"
+	"smtplb/internal/cluster"
+	"smtplb/internal/config"
+)
+
+// agreement is what this process has to do with the other balancers: it tells them
+// what the pools do, and has the pools go by what was agreed on.
+type agreement struct {
+	together balancer.Together // zero: there are no others
+	node     *cluster.Node     // nil: there are no others
+	config   cluster.Config
+	elders   *elders
+
+	// Of the node's goroutine.
+	places map[string]limitPlace // of the ceilings
+	asked  map[string]activity   // of the pools
+}
+
+// limitPlace is where a ceiling holds.
+type limitPlace struct {
+	pool    *balancer.Pool
+	backend int // as in balancer.Quota
+	gone    bool
+}
+
+// activity is when a pool was last asked for a backend.
+type activity struct {
+	count uint64
+	at    time.Time
+}
+
+// busyTime is for how long after its last session a pool is thought to get more.
+const busyTime = 5 * time.Second
+
+// newAgreement makes what the configuration asks for; it does not talk yet.
+func newAgreement(cfg *config.Cluster) (*agreement, error) {
+	a := &agreement{elders: newElders(), places: map[string]limitPlace{}, asked: map[string]activity{}}
+	if !cfg.On() {
+		return a, nil
+	}
+	key, err := readClusterKey(cfg.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("cluster.key_file: %w", err)
+	}
+	a.together.Balancers, a.together.Rank = cluster.Rank(cfg.Bind, cfg.Peers)
+	a.config = cluster.Config{Bind: cfg.Bind, Peers: cfg.Peers, Key: key, Hold: cfg.Hold}
+	if file := stateFile(); file != "" {
+		a.config.Journal = filepath.Join(filepath.Dir(file), "cluster.json")
+	}
+	return a, nil
+}
+
+// readClusterKey returns the key that a file holds in base64.
+func readClusterKey(file string) ([]byte, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // the administrator names it
+	if err != nil {
+		return nil, err
+	}
+	const want = "want 16, 24 or 32 bytes in base64, such as the output of: openssl rand -base64 32"
+	key, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: it is no base64: %s", file, want)
+	}
+	switch len(key) {
+	case 16, 24, 32:
+		return key, nil
+	}
+	return nil, fmt.Errorf("%s: a key of %d bytes: %s", file, len(key), want)
+}
+
+// agree has the agreement hold: when it returns the pools go by it, and with nil the
+// others are told. before is what another process has handed over; nil: none has.
+func (d *daemon) agree(before *cluster.Handed) error {
+	a := d.cluster
+	if a.together.Balancers == 0 {
+		return nil
+	}
+	a.config.Before, a.config.Read, a.config.Apply, a.config.Told = before, d.readLimits, d.applyLimits, d.toldOfPeers
+	node, err := cluster.New(a.config)
+	switch {
+	case err != nil:
+		d.log.Warn("cluster: what was lent before is not known: begins with a part of its share, until the peers have said what they hold", zap.Error(err))
+	case a.config.Journal == "" && before == nil:
+		d.log.Info("cluster: there is no state directory: begins with a part of its share, until the peers have said what they hold")
+	}
+	a.node = node
+	if err := node.Open(); err != nil {
+		return err
+	}
+	d.log.Info("cluster", zap.Stringer("bind", a.config.Bind), zap.Stringers("peers", a.config.Peers), zap.String("share", a.share()))
+	return nil
+}
+
+// leave ends the talk at the end of the process, which has no session any more; over
+// tells that another has replaced it.
+func (a *agreement) leave(log *zap.Logger, over bool) {
+	if a.node == nil || over {
+		return
+	}
+	if err := a.node.Close(a.elders.none()); err != nil {
+		log.Warn("cluster", zap.Error(err))
+	}
+}
+
+// toldOfPeers writes what people should know.
+func (d *daemon) toldOfPeers(e cluster.Event) {
+	write := d.log.Info
+	if e.Bad {
+		write = d.log.Warn
+	}
+	var fields []zap.Field
+	if e.Peer != "" {
+		fields = append(fields, zap.String("peer", e.Peer))
+	}
+	switch e.What {
+	case cluster.OutOfReach:
+		fields = append(fields, zap.String("share", d.cluster.share()),
+			zap.String("limits", "its share stays with it; what it has of ours is ours again once it cannot have it any more"))
+	case cluster.HasLeft:
+		fields = append(fields, zap.String("share", d.cluster.share()), zap.String("limits", "its share stays with it"))
+	}
+	write("cluster: "+e.What, fields...)
+}
+
+// share is this balancer's own part of each limit.
+func (a *agreement) share() string { return fmt.Sprintf("1/%d", a.together.Balancers) }
+
+// readLimits says how the shared limits are used now. The node calls it.
+func (d *daemon) readLimits(now time.Time) (ceilings []cluster.Ceiling, uses []cluster.TierUse) {
+	a := d.cluster
+	clear(a.places)
+	elder := a.elders.claims()
+	at := map[string]int{}
+	for name, r := range d.poolsNow() {
+		tiers, asked := r.balancer.Uses()
+		for _, t := range tiers {
+			uses = append(uses, cluster.TierUse{Pool: name, Tier: t.Priority, Sessions: t.Sessions, Last: t.Last, Ramp: t.Ramp})
+		}
+		was := a.asked[name]
+		if was.count != asked {
+			was = activity{asked, now}
+			a.asked[name] = was
+		}
+		for _, l := range r.balancer.Limits() {
+			key := limitKey(name, &l)
+			if _, twice := a.places[key]; twice { // one of that name was taken out, and has sessions yet
+				ceilings[at[key]].Here += l.Active
+				continue
+			}
+			at[key] = len(ceilings)
+			a.places[key] = limitPlace{r.balancer, l.Backend, l.Gone}
+			ceilings = append(ceilings, cluster.Ceiling{
+				Key: key, Limit: l.Limit, Share: a.together.Share(l.Limit), Here: l.Active, Elder: elder[key],
+				Busy: !l.Gone && now.Sub(was.at) < busyTime && !d.draining.Load(),
+			})
+		}
+	}
+	return ceilings, uses
+}
+
+// poolsNow are the pools at work.
+func (d *daemon) poolsNow() map[string]*relays {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.pools // replaced as a whole
+}
+
+// limitKey names a limit, the same at all balancers.
+func limitKey(pool string, l *balancer.Limited) string {
+	if l.Backend == balancer.WarmQuota {
+		return pool + " keep_warm"
+	}
+	return pool + "/" + l.Name
+}
+
+// applyLimits has the pools go by what was agreed on. The node calls it.
+func (d *daemon) applyLimits(now time.Time, grants []cluster.Grant, news []cluster.TierNews) map[string]int {
+	a := d.cluster
+	quotas := map[*balancer.Pool][]balancer.Quota{}
+	for i := range grants {
+		g := &grants[i]
+		if at := a.places[g.Key]; !at.gone {
+			quotas[at.pool] = append(quotas[at.pool], balancer.Quota{Backend: at.backend, Sessions: g.Sessions, Until: g.Until, Then: g.Then})
+		}
+	}
+	elsewhere := map[string][]balancer.Elsewhere{}
+	for i := range news {
+		n := &news[i]
+		elsewhere[n.Pool] = append(elsewhere[n.Pool], balancer.Elsewhere{Priority: n.Tier, Sessions: n.Sessions, Last: n.Last, Ramp: n.Ramp})
+	}
+	here := map[string]int{}
+	for name, r := range d.poolsNow() {
+		r.balancer.SetQuotas(now, quotas[r.balancer])
+		r.balancer.Elsewhere(now, elsewhere[name])
+		for _, l := range r.balancer.Limits() {
+			here[limitKey(name, &l)] += l.Active
+		}
+	}
+	return here
+}
+
+// shownCluster is what the admin server shows of the other balancers; nil: there
+// are none.
+func (d *daemon) shownCluster() *admin.Cluster {
+	node := d.cluster.node
+	if node == nil {
+		return nil
+	}
+	st := node.Status()
+	c := &admin.Cluster{Self: st.Self, Balancers: d.cluster.together.Balancers}
+	for _, p := range st.Peers {
+		c.Peers = append(c.Peers, admin.Peer(p))
+	}
+	for _, l := range st.Ceilings {
+		c.Limits = append(c.Limits, admin.SharedLimit{
+			Name: l.Key, Limit: l.Limit, Share: l.Share, Quota: l.Quota, Lent: l.Lent, Borrowed: l.Borrowed, Elder: l.Elder,
+		})
+	}
+	return c
+}
