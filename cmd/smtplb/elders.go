@@ -38,6 +38,7 @@ type elders struct {
 	mu      sync.Mutex
 	all     map[string]*elder // by the name of the socket
 	own     *elder            // this process, as one; nil: it is none, and none is prepared
+	heard   bool              // they are read
 	reading sync.WaitGroup
 }
 
@@ -99,6 +100,10 @@ func (e *elders) read(one *elder) {
 func (e *elders) listen() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.heard {
+		return
+	}
+	e.heard = true
 	for _, one := range e.all {
 		_ = one.file.SetReadDeadline(time.Time{})
 		e.reading.Go(func() { e.read(one) })
@@ -109,6 +114,7 @@ func (e *elders) listen() {
 // waits.
 func (e *elders) hush() {
 	e.mu.Lock()
+	e.heard = false
 	for _, one := range e.all {
 		_ = one.file.SetReadDeadline(time.Unix(1, 0))
 	}

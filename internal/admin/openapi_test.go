@@ -165,6 +165,9 @@ func compare(t *testing.T, doc api, name string, of reflect.Type, seen map[strin
 			t.Errorf("%s.%s is always there: %v; required says otherwise", name, key, always)
 		}
 		typ, ref := field.Type, property.Ref
+		if typ.Kind() == reflect.Pointer { // not always there
+			typ = typ.Elem()
+		}
 		if typ.Kind() == reflect.Slice {
 			if property.Items == nil || property.Type != "array" {
 				t.Errorf("%s.%s is an array, described as %q", name, key, property.Type)

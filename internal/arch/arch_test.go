@@ -133,6 +133,18 @@ var arrows = []arrow{
 		reason: "it gives the kernel addresses: when they should be up is cmd's",
 	},
 	{
+		from: []string{"internal/cluster"}, to: []string{"ours"}, except: []string{"internal/cluster"},
+		reason: "what balancers tell each other is plain numbers: what pools make of them is cmd's",
+	},
+	{
+		from: []string{"internal/cluster"}, to: []string{"theirs"}, except: []string{"github.com/hashicorp/memberlist"},
+		reason: "news leaves by func fields; logging and metrics are the caller's",
+	},
+	{
+		to: []string{"github.com/hashicorp/memberlist"}, unless: []string{"internal/cluster"}, tests: true,
+		reason: "the engine that carries messages is internal/cluster's secret",
+	},
+	{
 		from: []string{"internal/resolve"}, to: []string{"ours"}, except: []string{"internal/resolve"},
 		reason: "what is found in DNS is plain data: what relays are made of it is cmd's",
 	},
@@ -255,6 +267,10 @@ func TestForbiddenArrowsAreCaught(t *testing.T) {
 		{"the DNS library in its place", listed{ImportPath: "smtplb/internal/resolve", Imports: []string{"github.com/miekg/dns"}}, ""},
 		{"the DNS library elsewhere", listed{ImportPath: "smtplb/cmd/smtplb", Imports: []string{"github.com/miekg/dns"}}, "secret"},
 		{"a DNS server for tests", listed{ImportPath: "smtplb/e2e", TestImports: []string{"github.com/miekg/dns"}}, ""},
+		{"balancers that know pools", listed{ImportPath: "smtplb/internal/cluster", Imports: []string{"smtplb/balancer"}}, "plain numbers"},
+		{"balancers that log", listed{ImportPath: "smtplb/internal/cluster", Imports: []string{"go.uber.org/zap"}}, "the caller's"},
+		{"the engine in its place", listed{ImportPath: "smtplb/internal/cluster", Imports: []string{"github.com/hashicorp/memberlist"}}, ""},
+		{"the engine elsewhere", listed{ImportPath: "smtplb/proxy", Imports: []string{"github.com/hashicorp/memberlist"}}, "secret"},
 		{"a question to the kernel in its place", listed{ImportPath: "smtplb/internal/route", Imports: []string{"github.com/vishvananda/netlink"}}, ""},
 		{"a question to the kernel elsewhere", listed{ImportPath: "smtplb/cmd/smtplb", Imports: []string{"github.com/vishvananda/netlink/nl"}}, "secret"},
 		{"a question about relays", listed{ImportPath: "smtplb/internal/route", Imports: []string{"smtplb/proxy"}}, "cmd's"},

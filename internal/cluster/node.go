@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -108,13 +107,13 @@ func Rank(bind netip.AddrPort, peers []netip.AddrPort) (balancers, rank int) {
 	return len(peers) + 1, rank
 }
 
-// Open has hold what holds, binds the address and begins to talk. After Close, and after an error, it may be called again, and goes on
-// where it was.
+// Open has hold what holds, binds the address and begins to talk, unless it is open. After Close, and after an error, it may be called
+// again, and goes on where it was.
 func (n *Node) Open() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.engine != nil {
-		return errors.New("cluster: it is open")
+		return nil
 	}
 	n.tickLocked(time.Now()) // whoever can be reached
 	e, err := newEngine(&n.config, n.receive, n.complain)
