@@ -65,6 +65,9 @@ func newWorld(t rapid.TB, balancers, limit int, hold time.Duration, disk func() 
 	name := func(i int) string { return fmt.Sprintf("192.0.2.%d:7946", i+1) }
 	for i := range balancers {
 		m := &machine{world: w, at: i, name: name(i), disk: disk()}
+		if m.disk {
+			m.journal = Lent{} // nothing was ever lent
+		}
 		for j := range balancers {
 			if j != i {
 				m.peers = append(m.peers, name(j))
