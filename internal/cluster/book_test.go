@@ -12,11 +12,11 @@ func noDisk() bool { return false }
 // fill begins sessions at a balancer until none more may, and again after each of so many rounds.
 func (w *world) fill(m *machine, rounds int, lasts time.Duration) int {
 	for range rounds {
-		for w.session(m, lasts) { //nolint:revive // it counts
+		for w.session(m, lasts) {
 		}
 		w.round()
 	}
-	for w.session(m, lasts) { //nolint:revive // it counts
+	for w.session(m, lasts) {
 	}
 	return m.process.running
 }
@@ -44,7 +44,7 @@ func TestWhoWantsMuchDoesNotTakeItFromOthers(t *testing.T) {
 	w := newWorld(t, 3, 30, time.Minute, disk)
 	for range 20 {
 		for _, m := range w.nodes[:2] {
-			for w.session(m, time.Hour) { //nolint:revive // it counts
+			for w.session(m, time.Hour) {
 			}
 		}
 		w.round()

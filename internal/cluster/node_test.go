@@ -210,7 +210,7 @@ func TestNodesThatDoNotFitAreToldOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer raw.Close() //nolint:errcheck // of a test
+	defer raw.Close()
 	eventually(t, "what is not sealed", func() bool {
 		_, _ = raw.Write([]byte("\x08hello, balancer, have some slots"))
 		return a.heard("is refused")
