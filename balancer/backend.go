@@ -42,6 +42,7 @@ type slot struct {
 	tier   *tier
 	place  int   // in its tier
 	weight int64 // its part of the tier's sessions; 0 once it is gone
+	room   int64 // running sessions at most, at the moment
 	gone   bool  // Reconfigure took it out: only its leases keep it
 
 	// Its part of the tier's sessions at the moment: less than the weight in a slow start.
@@ -52,7 +53,6 @@ type slot struct {
 
 	// For the choice.
 	active int64   // sessions that hold a slot
-	quota  quota   // of max_sessions
 	pass   float64 // virtual time at which its next session is due to start
 	listed bool    // it is in its tier's order
 	asked  bool    // set aside for the choice at hand
@@ -61,6 +61,7 @@ type slot struct {
 
 	health
 	habit habit
+	quota quota // of max_sessions
 
 	// Totals.
 	established atomic.Uint64
@@ -72,7 +73,7 @@ func (s *slot) usable() bool { return s.state == Up && s.weight > 0 }
 
 // pickable reports whether the session at hand may be given to it.
 func (s *slot) pickable() bool {
-	return s.usable() && !s.asked && s.active < s.quota.room
+	return s.usable() && !s.asked && s.active < s.room
 }
 
 // tag orders the backends that are eligible: the middle of its next session in virtual time.

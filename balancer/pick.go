@@ -109,7 +109,7 @@ func (s *slot) charge() {
 	s.pass = start + s.stride
 	t.vtime = max(t.vtime, start)
 	s.picks++
-	if s.active+1 >= s.quota.room {
+	if s.active+1 >= s.room {
 		s.delist()
 		s.active++
 		return

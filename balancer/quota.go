@@ -37,50 +37,61 @@ type Quota struct {
 // WarmQuota stands in a Quota for the sessions that keep the next tier warm.
 const WarmQuota = -1
 
-// quota is a limit and what holds of it.
+// quota is a limit and what holds of it. The room that it leaves, running sessions at most at the moment, is kept apart from it, where it
+// is read for each session; math.MaxInt64 is no limit.
 type quota struct {
-	room       int64     // running sessions at most, at the moment; math.MaxInt64: no limit
 	configured int64     // 0: no limit
-	until      time.Time // when room becomes then; zero: it does not
-	then       int64
+	until      time.Time // when there is another room; zero: there is not
+	then       int64     // that
 }
 
-// limit gives the quota another limit of the configuration. What was lent and borrowed stays so: it is known only to who set it, and
-// is not made more of. With a limit that there was not, the share is all that may be used.
-func (q *quota) limit(configured int64, was, is Together) {
-	before := *q
+// limit gives the quota another limit of the configuration, and returns the room. What was lent and borrowed stays so: it is known only
+// to who set it, and is not made more of. With a limit that there was not, the share is all that may be used.
+func (q *quota) limit(room, configured int64, was, is Together) int64 {
+	before := q.configured
 	q.configured = configured
 	switch {
 	case configured == 0:
-		*q = quota{room: math.MaxInt64}
-	case before.configured == 0 || was != is:
-		*q = quota{configured: configured, room: int64(is.Share(int(configured)))}
+		*q = quota{}
+		return math.MaxInt64
+	case before == 0 || was != is:
+		*q = quota{configured: configured}
+		return int64(is.Share(int(configured)))
 	case is.Balancers <= 1:
-		*q = quota{configured: configured, room: configured}
+		*q = quota{configured: configured}
+		return configured
 	default:
-		less := min(int64(is.Share(int(configured))-is.Share(int(before.configured))), 0)
-		q.room, q.then = max(q.room+less, 0), max(q.then+less, 0)
+		less := min(int64(is.Share(int(configured))-is.Share(int(before))), 0)
+		q.then = max(q.then+less, 0)
+		return max(room+less, 0)
 	}
 }
 
-// set has other numbers hold from now on.
-func (q *quota) set(to *Quota) {
+// set has other numbers hold from now on, and returns the room.
+func (q *quota) set(room int64, to *Quota) int64 {
 	if q.configured == 0 {
-		return
+		return room
 	}
 	in := func(n int) int64 { return min(max(int64(n), 0), q.configured) }
-	q.room, q.until, q.then = in(to.Sessions), to.Until, in(to.Then)
+	q.until, q.then = to.Until, in(to.Then)
+	return in(to.Sessions)
 }
 
-// lapse has hold what holds after until.
-func (q *quota) lapse() { q.room, q.until = q.then, time.Time{} }
+// lapse ends what holds until now at the latest, and returns the room.
+func (q *quota) lapse(room int64, now time.Time) int64 {
+	if !due(q.until, now) {
+		return room
+	}
+	q.until = time.Time{}
+	return q.then
+}
 
 // shown is the room as a number for people; 0 where there is no limit.
-func (q *quota) shown() int {
+func (q *quota) shown(room int64) int {
 	if q.configured == 0 {
 		return 0
 	}
-	return int(q.room)
+	return int(room)
 }
 
 // SetQuotas says what may be used from now on of limits that are shared with other balancers. A quota below what runs ends nothing:
@@ -94,7 +105,7 @@ func (p *Pool) SetQuotas(now time.Time, quotas []Quota) {
 	for i := range quotas {
 		q := &quotas[i]
 		if q.Backend == WarmQuota {
-			p.warm.quota.set(q)
+			p.warm.room = p.warm.quota.set(p.warm.room, q)
 			p.wakeAt(p.warm.quota.until)
 			continue
 		}
@@ -103,7 +114,7 @@ func (p *Pool) SetQuotas(now time.Time, quotas []Quota) {
 			continue
 		}
 		s.delist()
-		s.quota.set(q)
+		s.room = s.quota.set(s.room, q)
 		s.enlist()
 		p.wakeAt(s.quota.until)
 	}
@@ -114,14 +125,12 @@ func (p *Pool) lapseQuotas(now time.Time) {
 	for _, s := range p.slots {
 		if due(s.quota.until, now) {
 			s.delist()
-			s.quota.lapse()
+			s.room = s.quota.lapse(s.room, now)
 			s.enlist()
 		}
 		p.wakeAt(s.quota.until)
 	}
-	if due(p.warm.quota.until, now) {
-		p.warm.quota.lapse()
-	}
+	p.warm.room = p.warm.quota.lapse(p.warm.room, now)
 	p.wakeAt(p.warm.quota.until)
 }
 
@@ -143,14 +152,14 @@ func (p *Pool) Limits() []Limited {
 	add := func(slots []*slot) {
 		for _, s := range slots {
 			if s.quota.configured > 0 {
-				all = append(all, Limited{s.id.id, s.id.name, int(s.quota.configured), int(s.quota.room), int(s.active), s.gone})
+				all = append(all, Limited{s.id.id, s.id.name, int(s.quota.configured), int(s.room), int(s.active), s.gone})
 			}
 		}
 	}
 	add(p.slots)
 	add(p.leaving)
 	if p.warm.quota.configured > 0 {
-		all = append(all, Limited{WarmQuota, "", int(p.warm.quota.configured), int(p.warm.quota.room), p.warm.active, false})
+		all = append(all, Limited{WarmQuota, "", int(p.warm.quota.configured), int(p.warm.room), p.warm.active, false})
 	}
 	return all
 }

@@ -59,7 +59,7 @@ func (p *Pool) apply(now time.Time, cfg *Config) {
 	p.settings = cfg.settings()
 	p.hedge.Store(int64(cfg.Hedge))
 	p.warm.reconfigure(now, cfg.Warm)
-	p.warm.quota.limit(int64(cfg.Warm.MaxSessions), was, p.together)
+	p.warm.room = p.warm.quota.limit(p.warm.room, int64(cfg.Warm.MaxSessions), was, p.together)
 
 	kept := p.match(cfg.Backends)
 	for _, s := range p.slots {
@@ -79,7 +79,7 @@ func (p *Pool) apply(now time.Time, cfg *Config) {
 		}
 		p.byID[s.id.id], p.slots[i] = s, s
 		p.join(s, tierOf(tiers, cfg.Backends[i].Priority), &cfg.Backends[i])
-		s.quota.limit(int64(cfg.Backends[i].MaxSessions), was, p.together)
+		s.room = s.quota.limit(s.room, int64(cfg.Backends[i].MaxSessions), was, p.together)
 	}
 	for i, t := range tiers {
 		p.open(now, t, cfg.MinHealthy, wereUsable[i])

@@ -45,7 +45,7 @@ func (p *Pool) Snapshot(now time.Time) []BackendStatus {
 			Tier:        s.id.tier,
 			Weight:      int(s.weight),
 			MaxSessions: int(s.quota.configured),
-			Quota:       s.quota.shown(),
+			Quota:       s.quota.shown(s.room),
 			State:       s.state,
 			Reason:      s.reason,
 			Since:       s.since,

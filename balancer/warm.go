@@ -20,6 +20,7 @@ type Warm struct {
 type warming struct {
 	Warm
 	quota   quota         // of MaxSessions
+	room    int64         // that it leaves
 	tier    int           // to keep warm, by index; -1: none
 	owed    float64       // sessions
 	active  int           // running ones
@@ -40,7 +41,7 @@ func (w *warming) wanted(now time.Time) bool {
 		return false
 	}
 	w.owed = min(w.owed+w.Share, owedMost)
-	if w.tier < 0 || int64(w.active) >= w.quota.room {
+	if w.tier < 0 || int64(w.active) >= w.room {
 		w.owed = min(w.owed, 1)
 		return false
 	}
