@@ -100,6 +100,12 @@
 //
 // What a relay's greetings usually take is known here as well (habit.go), and with it when a second relay should be asked.
 //
+// # Other balancers
+//
+// A pool may be one of several that give sessions to the same relays (Together). Of each limit it then has its share, until
+// [Pool.SetQuotas] says what was agreed on (quota.go); and what others have given to a tier counts here too, by [Pool.Elsewhere]. Who
+// agrees, and how, is not known here: the pool gets numbers, each with the time until when it holds.
+//
 // # What it does not do
 //
 // It does not connect, probe, look up names or log, and it does not remember clients: two sessions of one client are

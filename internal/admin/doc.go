@@ -67,7 +67,7 @@
 // # The metrics
 //
 // Labels are few and bounded: pool, backend, tier, site, state, outcome, end,
-// direction, and for what is found in DNS name and fault. Site and tier of a backend stand in smtplb_backend_info alone;
+// direction, for what is found in DNS name and fault, and for other balancers peer and limit. Site and tier of a backend stand in smtplb_backend_info alone;
 // sessions by site are
 //
 //	sum by (site) (rate(smtplb_backend_established_total[5m])
