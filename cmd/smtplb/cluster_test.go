@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"smtplb/internal/smtptest"
 )
 
 func TestClusterKeys(t *testing.T) {
@@ -47,11 +49,7 @@ func TestEldersAreHeardUntilTheyEnd(t *testing.T) {
 	e.listen()
 	wait := func(what string, want claimed) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); !maps.Equal(e.claims(), want); time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%s: %v, want %v", what, e.claims(), want)
-			}
-		}
+		smtptest.Eventually(t, 10*time.Second, func() bool { return maps.Equal(e.claims(), want) }, "%s: %v", what, want)
 	}
 	say := func(c claimed) {
 		t.Helper()

@@ -73,7 +73,13 @@ func memberlistRun(b *testing.B, n int) {
 		eventually(b, "all in reach", know(InReach, i))
 	}
 	eventually(b, "the engine knows all", engineSees(true))
-	time.Sleep(2 * tickTime) // every first count has been told
+	eventually(b, "every first count is told", func() bool {
+		return !slices.ContainsFunc(sites, func(s *site) bool {
+			s.node.mu.Lock()
+			defer s.node.mu.Unlock()
+			return len(s.node.exchange.heard[tierKey{"out", 0}]) < n-1
+		})
+	})
 	var told, missed, dead, back []time.Duration
 	for range b.N {
 		for _, s := range sites {
@@ -289,9 +295,11 @@ func (e *etcd) fail(b *testing.B, servers int) {
 			e.kill(victim)
 			other := (victim + 1) % servers
 			began := time.Now()
+			tick := time.NewTicker(5 * time.Millisecond)
 			for e.put(other, "use", "again", "") != nil && time.Since(began) < patience {
-				time.Sleep(5 * time.Millisecond)
+				<-tick.C
 			}
+			tick.Stop()
 			without = append(without, time.Since(began))
 			began = time.Now()
 			e.start(victim)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"smtplb/internal/smtptest"
 )
 
 func TestMain(m *testing.M) {
@@ -127,11 +129,7 @@ func openSite(t testing.TB, c Config, limit int) *site {
 // eventually waits for what must come.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
+	smtptest.Eventually(t, 30*time.Second, ok, "%s", what)
 }
 
 func TestNodesLendOverTheNetwork(t *testing.T) {
