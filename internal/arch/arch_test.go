@@ -145,6 +145,18 @@ var arrows = []arrow{
 		reason: "the engine that carries messages is internal/cluster's secret",
 	},
 	{
+		from: []string{"internal/setup"}, to: []string{"ours"}, except: []string{"internal/setup", "internal/ha"},
+		reason: "answers in, files out; whether smtplb takes them is asked by cmd, and by the tests",
+	},
+	{
+		from: []string{"internal/setup"}, to: []string{"theirs"}, except: []string{"go.yaml.in/yaml"},
+		reason: "answers come in a file, too; everything else is plain values",
+	},
+	{
+		from: []string{"internal/setup"}, to: []string{"os", "os/exec", "syscall"},
+		reason: "it reads, writes and runs nothing",
+	},
+	{
 		from: []string{"internal/resolve"}, to: []string{"ours"}, except: []string{"internal/resolve"},
 		reason: "what is found in DNS is plain data: what relays are made of it is cmd's",
 	},
@@ -262,6 +274,8 @@ func TestForbiddenArrowsAreCaught(t *testing.T) {
 		{"smtpbench uses bench", listed{ImportPath: "smtplb/cmd/smtpbench", Imports: []string{"smtplb/bench"}}, ""},
 		{"smtplb uses bench", listed{ImportPath: "smtplb/cmd/smtplb", Imports: []string{"smtplb/bench"}}, "smtpbench only"},
 		{"the product carries testing", listed{ImportPath: "smtplb/proxy", Imports: []string{"testing"}}, "out of the product"},
+		{"a set-up that writes", listed{ImportPath: "smtplb/internal/setup", Imports: []string{"os"}}, "reads, writes and runs nothing"},
+		{"a set-up that knows the configuration", listed{ImportPath: "smtplb/internal/setup", Imports: []string{"smtplb/internal/config"}}, "asked by cmd"},
 		{"a resolver that knows relays", listed{ImportPath: "smtplb/internal/resolve", Imports: []string{"smtplb/balancer"}}, "plain data"},
 		{"a resolver that logs", listed{ImportPath: "smtplb/internal/resolve", Imports: []string{"go.uber.org/zap"}}, "the caller's"},
 		{"the DNS library in its place", listed{ImportPath: "smtplb/internal/resolve", Imports: []string{"github.com/miekg/dns"}}, ""},
