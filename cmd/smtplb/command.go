@@ -49,7 +49,7 @@ func newRoot(std streams, environ []string) *cobra.Command {
 	root.SetErr(std.err)
 	root.AddCommand(newRunCommand(std, environ), newCheckCommand(std, environ), newDemoCommand(std), newProbeCommand(std),
 		newStatusCommand(std, environ), newSessionsCommand(std, environ), newReloadCommand(std, environ),
-		newVersionCommand(std), newHACommand(std, environ), manual.Command("8", version))
+		newVersionCommand(std), newHACommand(std, environ), newSetupCommand(std), manual.Command("8", version))
 	for _, v := range verbs() {
 		root.AddCommand(newOrderCommand(std, environ, v))
 	}

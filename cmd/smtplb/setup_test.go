@@ -1,0 +1,129 @@
+package main
+
+import (
+	"crypto/tls"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"smtplb/internal/config"
+	"smtplb/internal/setup"
+)
+
+const answersOfA = `
+address: 192.0.2.11/24
+vip: 192.0.2.25
+peer: 192.0.2.12
+relays: [10.10.1.11, 10.10.1.12]
+allow: [10.10.0.0/16]
+`
+
+// setUp runs setup with these answers, below a directory.
+func setUp(t *testing.T, into, answers string, more ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	if m, err := machineNow(); err != nil || len(m.Interfaces) == 0 {
+		t.Fatalf("no network interface here: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "answers.yaml")
+	if err := os.WriteFile(file, []byte(answers), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs strings.Builder
+	std := streams{in: strings.NewReader(""), out: &out, err: &errs}
+	status = run(t.Context(), append([]string{"setup", "--into", into, "--answers", file}, more...), std, nil)
+	return status, out.String(), errs.String()
+}
+
+func TestSetupWritesWhatTheAnswersSay(t *testing.T) {
+	dir := t.TempDir()
+	if status, out, errs := setUp(t, dir, answersOfA); status != exitOK || out != "" || errs != "" {
+		t.Fatalf("%d: %s%s", status, out, errs)
+	}
+	cfg, err := config.Load(filepath.Join(dir, setup.Config), nil)
+	if err != nil || len(cfg.Pools[0].Backends) != 2 {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+	if _, err := tls.LoadX509KeyPair(filepath.Join(dir, setup.Certificate), filepath.Join(dir, setup.Key)); err != nil {
+		t.Error(err)
+	}
+	for name, want := range map[string]os.FileMode{setup.Config: 0o640, setup.Token: 0o640, setup.Key: 0o640, setup.Done: 0o644, setup.Firewall: 0o644} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != want || info.Size() == 0 {
+			t.Errorf("%s: %v, %v; want %v", name, info, err, want)
+		}
+	}
+	left, err := filepath.Glob(dir + "/etc/*/.setup-*")
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestSetupRefusedWritesNothing(t *testing.T) {
+	dir := t.TempDir()
+	status, _, errs := setUp(t, dir, strings.Replace(answersOfA, "10.10.0.0/16", "0.0.0.0/0", 1))
+	if status != exitError || !strings.Contains(errs, "allow: 0.0.0.0/0: is too much of the Internet") {
+		t.Errorf("%d: %s", status, errs)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("written all the same: %v, %v", entries, err)
+	}
+}
+
+// What people and cloud-init have put there stays.
+func TestSetupAgain(t *testing.T) {
+	dir := t.TempDir()
+	token, config := filepath.Join(dir, setup.Token), filepath.Join(dir, setup.Config)
+	if err := os.MkdirAll(filepath.Dir(token), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(token, []byte("mine\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const other = "address: 192.0.2.11/24\nrelays: 10.10.1.13\nallow: 10.10.0.0/16\n"
+	for _, answers := range []string{answersOfA, other, answersOfA} {
+		if status, _, errs := setUp(t, dir, answers); status != exitOK {
+			t.Fatalf("%d: %s", status, errs)
+		}
+	}
+	if text, err := os.ReadFile(token); err != nil || string(text) != "mine\n" {
+		t.Errorf("the token is %q, %v", text, err)
+	}
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := strings.Replace(string(text), "10.10.1.12", "10.10.1.99", 1)
+	if err := os.WriteFile(config, []byte(edited), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, errs := setUp(t, dir, other); status != exitError || !strings.Contains(errs, "has been edited since it was set up") {
+		t.Errorf("%d: %s", status, errs)
+	}
+	if text, err := os.ReadFile(config); err != nil || string(text) != edited {
+		t.Errorf("what was edited is gone: %v", err)
+	}
+	if status, _, errs := setUp(t, dir, other, "--force"); status != exitOK {
+		t.Errorf("%d: %s", status, errs)
+	}
+}
+
+// A dialogue that ends in the middle leaves nothing: the next one starts over.
+func TestSetupCutInTheMiddle(t *testing.T) {
+	dir := t.TempDir()
+	var out, errs strings.Builder
+	std := streams{in: strings.NewReader("lb-a\n"), out: &out, err: &errs}
+	if status := run(t.Context(), []string{"setup", "--into", dir}, std, nil); status != exitError || !strings.Contains(errs.String(), "nothing was written") {
+		t.Errorf("%d: %s", status, errs.String())
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("written: %v, %v", entries, err)
+	}
+}
+
+func TestSetupIsForAppliances(t *testing.T) {
+	var out, errs strings.Builder
+	std := streams{in: strings.NewReader(""), out: &out, err: &errs}
+	if status := run(t.Context(), []string{"setup"}, std, nil); status != exitError || !strings.Contains(errs.String(), "not an smtplb appliance") {
+		t.Errorf("%d: %s", status, errs.String())
+	}
+}
