@@ -9,7 +9,7 @@ GO ?= go
 TOOL := $(GO) tool -modfile=internal/tools/go.mod
 VERSION ?= $(shell git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo dev)
 # Of tests that make test leaves to a target of their own; the linters see them.
-TAGS := deb
+TAGS := deb,appliance
 TESTFLAGS ?=
 TESTTIMEOUT ?= 15m
 FUZZTIME ?= 3s
@@ -22,7 +22,7 @@ FUZZFOR ?=
 # smtp-source and smtp-sink live where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help run build reproducible sbom vuln man deb test chaos e2e-ha e2e-deb deps lint bench compare fuzz fuzz-keep clean
+.PHONY: help run build reproducible sbom vuln man deb appliance appliance-reproducible test chaos e2e-ha e2e-deb e2e-appliance deps lint bench compare fuzz fuzz-keep clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,14 @@ man: build ## the manual pages, in bin/man
 deb: build ## the Debian package, bin/smtplb_VERSION_ARCH.deb
 	@deploy/deb/build.sh bin '$(VERSION)'
 
+appliance: deb ## the appliance, disk images to boot, in bin/appliance; needs root
+	@deploy/appliance/install-deps.sh
+	@deploy/appliance/build.sh bin/smtplb_*.deb
+
+appliance-reproducible: deb ## build what is in the appliance twice: packages and files must be the same
+	@deploy/appliance/install-deps.sh
+	@deploy/appliance/reproduce.sh bin/smtplb_*.deb
+
 test: deps ## every test, with the race detector; the black-box ones too
 	$(GO) test -race -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
 
@@ -67,6 +75,10 @@ e2e-ha: deps ## what happens to mail when one of two balancers fails, or of seve
 e2e-deb: ## the package in a Debian of its own, under its systemd; needs root
 	@e2e/install-deps.sh deb
 	$(GO) test -tags deb -count=1 $(TESTFLAGS) -timeout $(TESTTIMEOUT) ./e2e/deb
+
+e2e-appliance: ## boot bin/appliance, set it up in every way, send mail through it; needs root
+	@deploy/appliance/install-deps.sh
+	$(GO) test -tags appliance -count=1 $(TESTFLAGS) -timeout $(TESTTIMEOUT) ./e2e/appliance
 
 deps:
 	@e2e/install-deps.sh
