@@ -185,7 +185,7 @@ func (e *etcd) call(i int, path, body string, answer any) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close() //nolint:errcheck // read
+	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: %s, %w", response.Status, text, err)
@@ -218,7 +218,7 @@ func (e *etcd) watch(ctx context.Context, i int, key string, tell func(text stri
 	}
 	var done sync.WaitGroup
 	done.Go(func() {
-		defer response.Body.Close() //nolint:errcheck // it is over
+		defer response.Body.Close()
 		for in := bufio.NewScanner(response.Body); in.Scan(); {
 			tell(in.Text())
 		}
