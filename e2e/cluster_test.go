@@ -147,7 +147,7 @@ func agreeing(t *testing.T, n int, s site) *together {
 			t.Fatal(err)
 		}
 		g.sites = append(g.sites, own)
-		g.command = append(g.command, []string{"env", "STATE_DIRECTORY=" + state, released})
+		g.command = append(g.command, []string{"env", "STATE_DIRECTORY=" + state, raced})
 		g.all = append(g.all, startProgram(t, own, g.command[i]...))
 	}
 	t.Cleanup(func() {
@@ -382,7 +382,7 @@ func TestAStrangerIsRefused(t *testing.T) {
 	}
 	before, _, _ := strings.Cut(own.rest, "key_file: ")
 	own.rest = before + fmt.Sprintf("key_file: %q}\n", writeFile(t, "key", base64.StdEncoding.EncodeToString(make([]byte, 16))))
-	stranger := startProgram(t, own, released)
+	stranger := startProgram(t, own, raced)
 	for _, p := range []*process{stranger, g.all[0]} {
 		smtptest.Eventually(t, patience, func() bool {
 			return strings.Contains(p.stderr(), "has another key than cluster.key_file here")
@@ -392,7 +392,7 @@ func TestAStrangerIsRefused(t *testing.T) {
 
 	third := g.sites[0]
 	third.address, third.admin = freeAddress(t, "127.0.0.1").String(), freeAddress(t, "127.0.0.1").String()
-	p := launch(t, nil, nil, released, "run", "--config", writeFile(t, "taken.yaml", third.text()))
+	p := launch(t, nil, nil, raced, "run", "--config", writeFile(t, "taken.yaml", third.text()))
 	if status := p.waitExit(t); status != 1 || !strings.Contains(p.stderr(), "cluster.bind: ") || !strings.Contains(p.stderr(), "address already in use") {
 		t.Errorf("status %d: %s", status, p.stderr())
 	}

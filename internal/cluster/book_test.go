@@ -196,3 +196,104 @@ func TestMessagesThatAreNotForThisBalancerAreRefused(t *testing.T) {
 		t.Errorf("an earlier process: %v", err)
 	}
 }
+
+// lender is a balancer that has offered its one peer 4 of 5 slots.
+func lender(t *testing.T) (b *book, say func(to, number uint64, r record), may func() int) {
+	t.Helper()
+	b = newBook(time.Unix(0, 0), "a", []string{"b"}, 1, 0, Lent{}, nil)
+	now := time.Unix(1, 0)
+	say = func(to, number uint64, r record) {
+		t.Helper()
+		r.Key, r.Limit = key, 10
+		if err := b.receive(now, &message{From: "b", Inc: 7, Number: number, Stamp: int64(number), To: to, Echo: 1, Records: []record{r}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	may = func() int {
+		t.Helper()
+		grants := b.plan(now, []Ceiling{{Key: key, Limit: 10, Share: 5}})
+		if err := b.commit(now, nil, func(Lent) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return grants[0].Sessions
+	}
+	may()
+	say(1, 1, record{})
+	say(1, 2, record{Seen: 1, Ask: 4})
+	if n := may(); n != 1 {
+		t.Fatalf("%d of 5 may run here, want 1", n)
+	}
+	return b, say, may
+}
+
+// A report that was sent before the offer came says nothing of what is done with the offer.
+func TestALateReportFreesNothing(t *testing.T) {
+	_, say, may := lender(t)
+	say(1, 3, record{Seen: 1, Held: 0})
+	if n := may(); n != 1 {
+		t.Errorf("%d may run here: the peer may use the 4 that it was offered", n)
+	}
+	say(1, 4, record{Seen: 2, Held: 4})
+	say(1, 5, record{Seen: 2, Held: 4, Ask: 0})
+	may() // the offer is of none now
+	say(1, 6, record{Seen: 3, Held: 3})
+	if n := may(); n != 2 {
+		t.Errorf("%d may run here while the peer holds 3 of 5, want 2", n)
+	}
+	say(1, 5, record{Seen: 3, Held: 0}) // older
+	if n := may(); n != 2 {
+		t.Errorf("%d may run here after an older report", n)
+	}
+	say(1, 7, record{Seen: 3, Held: 0})
+	if n := may(); n != 5 {
+		t.Errorf("%d may run here, want all 5", n)
+	}
+}
+
+// What was said to the process before is not meant for this one.
+func TestAReportToTheProcessBeforeFreesNothing(t *testing.T) {
+	old, _, _ := lender(t)
+	b := newBook(time.Unix(2, 0), "a", []string{"b"}, 2, 0, old.lent(), nil)
+	now := time.Unix(3, 0)
+	plan := func() int {
+		return b.plan(now, []Ceiling{{Key: key, Limit: 10, Share: 5}})[0].Sessions
+	}
+	if n := plan(); n != 1 {
+		t.Fatalf("%d may run, want 1", n)
+	}
+	m := &message{From: "b", Inc: 7, Number: 9, Stamp: 9, To: 1, Records: []record{{Key: key, Limit: 10, Held: 0}}}
+	_ = b.receive(now, m)
+	m.Records[0].Seen, m.Number = 1, 10
+	_ = b.receive(now, m)
+	if n := plan(); n != 1 {
+		t.Errorf("%d may run after reports to the process before, want 1", n)
+	}
+	m.To, m.Number = 2, 11
+	_ = b.receive(now, m)
+	if n := plan(); n != 5 {
+		t.Errorf("%d may run after a report to this one, want 5", n)
+	}
+}
+
+// What a process has offered is nobody's when another one is heard.
+func TestAnOfferEndsWithItsProcess(t *testing.T) {
+	b := newBook(time.Unix(0, 0), "a", []string{"b"}, 1, 0, Lent{}, nil)
+	now := time.Unix(1, 0)
+	plan := func() int {
+		return b.plan(now, []Ceiling{{Key: key, Limit: 10, Share: 5, Here: 5, Busy: true}})[0].Sessions
+	}
+	plan()
+	m := &message{From: "b", Inc: 7, Number: 1, Stamp: 1, To: 1, Echo: b.stamp(now), Records: []record{{Key: key, Limit: 10, Seq: 3, Offer: 4}}}
+	_ = b.receive(now, m)
+	if n := plan(); n != 9 {
+		t.Fatalf("%d may run, want 5 and 4", n)
+	}
+	_ = b.receive(now, &message{From: "b", Inc: 8, Number: 1, Stamp: 1, To: 1})
+	if n := plan(); n != 5 {
+		t.Errorf("%d may run after the peer has begun anew, want 5", n)
+	}
+	now = now.Add(lease)
+	if err := b.receive(now, m); !errors.Is(err, errEarlier) {
+		t.Errorf("a message of the process before: %v", err)
+	}
+}
