@@ -21,7 +21,7 @@ func (s *site) announced(t *testing.T) {
 	}
 	s.write("/etc/systemd/system/"+unit, string(text))
 	s.run("systemctl", "daemon-reload")
-	if out := s.run("systemd-analyze", "verify", unit); out != "" {
+	if out := s.run("systemd-analyze", "verify", "--man=no", unit); out != "" {
 		t.Errorf("the unit: %s", out)
 	}
 	address := netip.MustParseAddrPort(vip).Addr().String()
