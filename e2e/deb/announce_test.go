@@ -4,7 +4,6 @@ package deb
 
 import (
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
@@ -15,12 +14,9 @@ import (
 // it, and can be killed without a withdrawal. (BIRD itself is e2e's.)
 func (s *site) announced(t *testing.T) {
 	const unit = "smtplb-announce.service"
-	text, err := os.ReadFile("../../deploy/systemd/" + unit)
-	if err != nil {
-		t.Fatal(err)
+	if got := strings.TrimSpace(s.refuse("systemctl", "is-enabled", unit)); got != "disabled" {
+		t.Errorf("the package has it %s: want it for whoever enables it", got)
 	}
-	s.write("/etc/systemd/system/"+unit, string(text))
-	s.run("systemctl", "daemon-reload")
 	if out := s.run("systemd-analyze", "verify", "--man=no", unit); out != "" {
 		t.Errorf("the unit: %s", out)
 	}
@@ -30,8 +26,6 @@ func (s *site) announced(t *testing.T) {
 	}
 	defer func() {
 		s.run("systemctl", "disable", "--now", unit)
-		s.run("rm", "/etc/systemd/system/"+unit)
-		s.run("systemctl", "daemon-reload")
 		output(t, "ip", "address", "add", address+"/32", "dev", "lo") // as it was
 	}()
 	s.run("systemctl", "enable", "--now", unit)
