@@ -21,6 +21,7 @@ import (
 const (
 	firstAddress  = "192.0.2.11"
 	secondAddress = "192.0.2.12"
+	configFile    = "/etc/smtplb/smtplb.yaml"
 	password      = "another-long-secret"       // in docs/appliance.md
 	token         = "a-long-secret-of-your-own" // there, too
 )
@@ -101,7 +102,7 @@ func (s *site) mail(t *testing.T) {
 	t.Helper()
 	s.sent++
 	m := smtptest.Outgoing{ID: fmt.Sprintf("mail-%d", s.sent), Size: 4096}
-	smtptest.Eventually(t, step, func() bool { return s.ledger.Record(m, s.send(m)) == nil }, "no mail through the VIP")
+	smtptest.Eventually(t, step, func() bool { return s.ledger.Record(m, s.send(m, patience)) == nil }, "no mail through the VIP")
 	if !slices.ContainsFunc(s.delivered(), func(got smtptest.Message) bool { return got.ID == m.ID }) {
 		t.Errorf("%s was accepted, and the relay has not got it", m.ID)
 	}
@@ -231,6 +232,7 @@ func (s *site) restart(t *testing.T) {
 	m := s.first
 	m.login(password)
 	m.line("systemctl reboot")
+	s.mail(t)
 	m.expect("login: ", bootTime)
 	m.shell(password)
 	m.sh(working)
@@ -259,24 +261,30 @@ func (s *site) holder(t *testing.T) *machine {
 	return found
 }
 
-// upgrade installs a later package where the VIP is, while a session is held.
+// upgrade installs a later package where the VIP is, while a session waits for the
+// reply to its message.
 func (s *site) upgrade(t *testing.T) {
+	const wait = 45 * time.Second // for the reply; the package takes less
 	m := s.holder(t)
-	c, err := s.session(mailServer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Greeting(); err != nil {
-		t.Fatal(err)
-	}
-	m.sh("mount -r /dev/sr0 /mnt && dpkg --install /mnt/newer.deb && umount /mnt")
-	if text := m.sh("smtplb status --config /etc/smtplb/smtplb.yaml"); !strings.Contains(text, newerVersion) {
-		t.Errorf("the newer version does not run:\n%s", text)
+	for _, r := range s.relays {
+		r.SetScript(smtptest.Script{EndOfDataDelay: wait})
 	}
 	held := smtptest.Outgoing{ID: "held over the upgrade", Size: 4096}
-	if err := s.ledger.Record(held, c.Send(held)); err != nil {
-		t.Errorf("the session that was held: %v", err)
+	sent := make(chan error, 1)
+	go func() { sent <- s.ledger.Record(held, s.send(held, step)) }()
+	smtptest.Eventually(t, step, func() bool { return strings.Contains(m.sh("smtplb status --config "+configFile), " 1 sessions now") }, "no session")
+	m.sh("mount -r /dev/sr0 /mnt && dpkg --install /mnt/newer.deb && umount /mnt")
+	if text := m.sh("smtplb status --config " + configFile); !strings.Contains(text, newerVersion) {
+		t.Errorf("the newer version does not run:\n%s", text)
+	}
+	if len(sent) > 0 {
+		t.Log("the reply was there before the upgrade was done: this machine is busy")
+	}
+	if err := <-sent; err != nil {
+		t.Errorf("the session that waited for a reply: %v", err)
+	}
+	for _, r := range s.relays {
+		r.SetScript(smtptest.Script{})
 	}
 	s.mail(t)
 }
@@ -296,7 +304,7 @@ func (s *site) powerCut(t *testing.T) {
 			}
 			out := smtptest.Outgoing{ID: fmt.Sprintf("cut-%d", i), Size: 4096}
 			for { // as a mail server does
-				err := s.ledger.Record(out, s.send(out))
+				err := s.ledger.Record(out, s.send(out, patience))
 				if err == nil {
 					break
 				}

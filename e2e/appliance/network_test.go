@@ -92,18 +92,14 @@ func (l *lan) connect(from, to string, patience time.Duration) (net.Conn, error)
 	})
 }
 
-// session is an SMTP session with the VIP, which may take a moment: machines are
-// emulated.
-func (l *lan) session(from string) (*smtptest.Client, error) {
-	const patience = 20 * time.Second
-	return inside(l, func() (*smtptest.Client, error) {
-		return smtptest.DialFrom(netip.MustParseAddr(from), vip+":25", patience)
-	})
-}
+// patience is how long a mail server waits here for anything.
+const patience = 20 * time.Second
 
-// send sends one message.
-func (l *lan) send(m smtptest.Outgoing) error {
-	c, err := l.session(mailServer)
+// send sends one message through the VIP.
+func (l *lan) send(m smtptest.Outgoing, patience time.Duration) error {
+	c, err := inside(l, func() (*smtptest.Client, error) {
+		return smtptest.DialFrom(netip.MustParseAddr(mailServer), vip+":25", patience)
+	})
 	if err != nil {
 		return err
 	}
