@@ -27,7 +27,7 @@ func TestTheFloorIsKeptTogether(t *testing.T) {
 				active++
 			}
 		}
-		const hours, step = 2, 2 * time.Second
+		const hours, step = 1, 3 * time.Second
 		for at := time.Duration(0); at < hours*time.Hour; at += step {
 			for i, s := range sites {
 				for range parts[i] {

@@ -235,7 +235,7 @@ func TestALateReportFreesNothing(t *testing.T) {
 	}
 	say(1, 4, record{Seen: 2, Held: 4})
 	say(1, 5, record{Seen: 2, Held: 4, Ask: 0})
-	may() // the offer is of none now
+	may()                               // the offer is of none now
 	say(1, 6, record{Seen: 2, Held: 0}) // its lease had ended; the offer before this one may come yet, and begin another
 	if n := may(); n != 1 {
 		t.Errorf("%d may run here before the peer has seen that the offer is gone", n)
