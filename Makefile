@@ -25,7 +25,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 .PHONY: help run build reproducible sbom vuln man deb appliance appliance-reproducible test chaos e2e-ha e2e-deb e2e-appliance deps lint bench compare fuzz fuzz-keep clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## build, then start the demo: three relays behind 127.0.0.1:2525
 	bin/smtplb demo
