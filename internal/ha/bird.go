@@ -48,8 +48,11 @@ func (s *Speaker) Bird() (string, error) {
 	if len(s.Routers) == 0 {
 		errs = append(errs, errors.New("router: at least one is needed, such as 10.0.0.1"))
 	}
-	for _, r := range s.Routers {
+	for i, r := range s.Routers {
 		errs = append(errs, checkMachine("router", r, s.VIPs), hasOwn("router "+r.String(), s.Self, r))
+		if slices.Contains(s.Routers[:i], r) {
+			errs = append(errs, fmt.Errorf("router %s: is there twice: must be once", r))
+		}
 		if slices.Contains(s.Self, r) {
 			errs = append(errs, fmt.Errorf("router %s: is this balancer's own address", r))
 		}
@@ -75,12 +78,15 @@ func (r *Router) Bird() (string, error) {
 	if len(r.Balancers) == 0 {
 		errs = append(errs, errors.New("balancers: their network is needed, such as 10.0.0.0/24"))
 	}
-	for _, p := range r.Balancers {
+	for i, p := range r.Balancers {
 		if !p.IsValid() || p != p.Masked() {
 			errs = append(errs, fmt.Errorf("balancers %s: must be a network, such as 10.0.0.0/24", p))
 			continue
 		}
 		errs = append(errs, hasOwn("balancers "+p.String(), r.Self, p.Addr()))
+		if j := slices.IndexFunc(r.Balancers[:i], p.Overlaps); j >= 0 {
+			errs = append(errs, fmt.Errorf("balancers %s: overlaps with %s: each balancer must be in one network", p, r.Balancers[j]))
+		}
 		for _, vip := range r.VIPs {
 			if p.Contains(vip) {
 				errs = append(errs, fmt.Errorf("VIP %s: is in the balancers' network %s; it must be in none, as it is routed", vip, p))

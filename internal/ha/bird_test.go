@@ -86,6 +86,7 @@ func TestWrongSpeakersAreRefused(t *testing.T) {
 		{func(s *Speaker) { s.Routers = append(s.Routers, s.Self[0]) }, "router 10.0.0.11: is this balancer's own"},
 		{func(s *Speaker) { s.Routers = append(s.Routers, addrs("fd00::1")...) }, "router fd00::1: this machine needs an own address of that family"},
 		{func(s *Speaker) { s.Routers = append(s.Routers, addrs("127.0.0.1")...) }, "router 127.0.0.1: must be an address of that machine"},
+		{func(s *Speaker) { s.Routers = append(s.Routers, s.Routers[0]) }, "router 10.0.0.1: is there twice"},
 		{func(s *Speaker) { s.AS = 0 }, "AS 0: must be a number"},
 		{func(s *Speaker) { s.RouterAS = 23456 }, "router's AS 23456: must be a number"},
 		{func(s *Speaker) { s.AS = s.RouterAS }, "AS 65000: must differ"},
@@ -112,6 +113,8 @@ func TestWrongRoutersAreRefused(t *testing.T) {
 		{func(r *Router) { r.Balancers = append(r.Balancers, netip.MustParsePrefix("192.0.2.0/24")) }, "VIP 192.0.2.25: is in the balancers' network"},
 		{func(r *Router) { r.Balancers = append(r.Balancers, netip.MustParsePrefix("fd00::/64")) }, "balancers fd00::/64: this machine needs an own address"},
 		{func(r *Router) { r.VIPs = addrs("192.0.2.25", "2001:db8::25") }, "VIP 2001:db8::25: no network of balancers"},
+		{func(r *Router) { r.Balancers = append(r.Balancers, r.Balancers[0]) }, "balancers 10.0.0.0/24: overlaps with 10.0.0.0/24"},
+		{func(r *Router) { r.Balancers = append(r.Balancers, netip.MustParsePrefix("10.0.0.0/8")) }, "balancers 10.0.0.0/8: overlaps with 10.0.0.0/24"},
 		{func(r *Router) { r.Table = 255 }, "table 255: must be 256 to"},
 	} {
 		text, err := router(test.change).Bird()
