@@ -26,13 +26,13 @@ func Read(name string, text []byte, m Machine) (*Answers, error) {
 	var errs []error
 	a, failed := &Answers{}, map[string]bool{}
 	for _, q := range questions() {
-		words := given[q.key]
+		words, named := given[q.key]
 		delete(given, q.key)
 		if failed[q.needs] {
 			failed[q.key] = true
 			continue
 		}
-		if err := q.read(a, m, words); err != nil {
+		if err := q.read(a, m, words, named); err != nil {
 			failed[q.key] = true
 			value := ""
 			if len(words) == 1 && !strings.HasPrefix(err.Error(), words[0]+": ") {
@@ -59,12 +59,13 @@ func Keys() []string {
 	return keys
 }
 
-// read answers a question with what a file has, which may be nothing.
-func (q question) read(a *Answers, m Machine, words []string) error {
+// read answers a question with what a file has, which may be nothing. A list that is
+// there and empty is that, and does not mean what would be suggested.
+func (q question) read(a *Answers, m Machine, words []string, named bool) error {
 	switch {
 	case len(words) > 1 && !q.list:
 		return errors.New("must be one value, not a list")
-	case len(words) > 0:
+	case len(words) > 0 || q.list && named:
 		return q.set(a, m, words)
 	case q.key == "address":
 		return a.keep(m)

@@ -76,6 +76,8 @@ func TestWrongAnswersAreRefusedWithWhatWouldBeRight(t *testing.T) {
 		{"allow", "10.10.1.5/16", "must be 10.10.0.0/16 for the network, or 10.10.1.5"},
 		{"allow", "exchange", "such as 10.10.0.5 or 10.10.8.0/24"},
 		{"management", "0.0.0.0/0", "too much of the Internet"},
+		{"management", "[]", "must be addresses or networks, such as 192.0.2.0/24, or none"},
+		{"management", "", "must be addresses or networks, such as 192.0.2.0/24, or none"},
 		{"allowed", "192.0.2.1", "unknown key: must be one of hostname"},
 	} {
 		t.Run(test.key+" "+test.value, func(t *testing.T) {
