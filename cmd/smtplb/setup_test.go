@@ -107,6 +107,29 @@ func TestSetupAgain(t *testing.T) {
 	}
 }
 
+// What a power cut leaves between smtplb.yaml and the answers is nobody's edit: the
+// same answers once more finish it, without --force.
+func TestSetupAgainCutInTheMiddle(t *testing.T) {
+	const other = "address: 192.0.2.11/24\nrelays: 10.10.1.13\nallow: 10.10.0.0/16\n"
+	dir, whole := t.TempDir(), t.TempDir()
+	setUp(t, dir, answersOfA)
+	setUp(t, whole, other)
+	written, err := os.ReadFile(filepath.Join(whole, setup.Config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, setup.Config), written, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, errs := setUp(t, dir, other); status != exitOK {
+		t.Errorf("%d: %s", status, errs)
+	}
+	answers, err := os.ReadFile(filepath.Join(dir, setup.Done))
+	if err != nil || !strings.Contains(string(answers), "10.10.1.13:25") {
+		t.Errorf("%s, %v", answers, err)
+	}
+}
+
 // A dialogue that ends in the middle leaves nothing: the next one starts over.
 func TestSetupCutInTheMiddle(t *testing.T) {
 	dir := t.TempDir()

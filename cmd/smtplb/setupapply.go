@@ -38,7 +38,7 @@ func (s *settingUp) apply(ctx context.Context, asked *setup.Asked, m setup.Machi
 	if s.firstBoot && s.done() {
 		return errElsewhere
 	}
-	if err := s.untouched(m); err != nil {
+	if err := s.untouched(m, textOf(files, setup.Config)); err != nil {
 		return err
 	}
 	if err := s.write(asked, files); err != nil {
@@ -82,8 +82,8 @@ func (s *settingUp) lock() (unlock func(), err error) {
 }
 
 // untouched is an error if smtplb.yaml is not what the answers of the last time
-// have made of it.
-func (s *settingUp) untouched(m setup.Machine) error {
+// have made of it, nor what it is to be: it is that where a set-up was cut short.
+func (s *settingUp) untouched(m setup.Machine, next string) error {
 	before, errBefore := os.ReadFile(s.path(setup.Done))
 	is, errIs := os.ReadFile(s.path(setup.Config))
 	if s.force || errors.Is(errBefore, fs.ErrNotExist) || errors.Is(errIs, fs.ErrNotExist) {
@@ -91,6 +91,9 @@ func (s *settingUp) untouched(m setup.Machine) error {
 	}
 	if err := errors.Join(errBefore, errIs); err != nil {
 		return err
+	}
+	if string(is) == next {
+		return nil
 	}
 	if a, err := setup.Read(setup.Done, before, m); err == nil {
 		if files, err := a.Files(); err == nil && textOf(files, setup.Config) == string(is) {
