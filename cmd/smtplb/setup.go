@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -110,8 +112,10 @@ func (s *settingUp) askPerson(ctx context.Context, m setup.Machine) (*setup.Aske
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
 	c := newConsole(ctx, s)
-	defer c.restore()
+	defer c.restore() // also where Ctrl-C ends it while nothing is shown
 	return setup.Ask(setup.Console{Out: s.std.out, Line: c.line, Quiet: c.quiet, Secret: c.secret, Before: before}, m)
 }
 

@@ -62,7 +62,7 @@ func (c *console) line() (string, error) {
 		case <-c.ended:
 			return "", errors.Join(errors.New("the answers end before the last question: nothing was written"), c.err)
 		case <-c.ctx.Done():
-			return "", c.ctx.Err()
+			return "", errors.New("interrupted: nothing was written")
 		case <-pace.C:
 			if c.s.firstBoot && c.s.done() {
 				return "", errElsewhere
