@@ -2,8 +2,10 @@ package main
 
 import (
 	"crypto/tls"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,6 +142,24 @@ func TestSetupCutInTheMiddle(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("written: %v, %v", entries, err)
+	}
+}
+
+// keepalived takes the VIP along when it ends. Where the other appliance is given up,
+// it has ended before the network brings the VIP, or nobody would have it.
+func TestSetupWithoutAPeerStopsKeepalivedFirst(t *testing.T) {
+	at := func(all [][]string, what string) int {
+		return slices.IndexFunc(all, func(c []string) bool { return strings.HasPrefix(strings.Join(c, " "), what) })
+	}
+	alone := &setup.Answers{Hostname: "lb-a", Interface: "eth0"}
+	all := commands(alone)
+	if stop, network := at(all, "systemctl stop keepalived"), at(all, "networkctl reconfigure eth0"); stop < 0 || network < stop {
+		t.Errorf("stopped at %d, the network at %d: %q", stop, network, all)
+	}
+	pair := &setup.Answers{Hostname: "lb-a", Interface: "eth0", Peer: netip.MustParseAddr("192.0.2.12")}
+	all = commands(pair)
+	if start, network := at(all, "systemctl --no-block reload-or-restart keepalived"), at(all, "networkctl reconfigure eth0"); start < network || network < 0 {
+		t.Errorf("started at %d, the network at %d: %q", start, network, all)
 	}
 }
 

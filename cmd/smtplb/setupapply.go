@@ -198,25 +198,33 @@ func (s *settingUp) toGroup(f *os.File) error {
 
 // start has the files take effect.
 func (s *settingUp) start(ctx context.Context, asked *setup.Asked) error {
-	commands := [][]string{
-		{"hostname", asked.Hostname},
-		{"nft", "-f", setup.Firewall},
-	}
-	if !asked.Keep {
-		commands = append(commands, []string{"networkctl", "reload"}, []string{"networkctl", "reconfigure", asked.Interface})
-	}
-	commands = append(commands, []string{"systemctl", "--no-block", "reload-or-restart", "smtplb.service"})
-	verb := "stop"
-	if asked.Peer.IsValid() {
-		verb = "reload-or-restart"
-	}
-	commands = append(commands, []string{"systemctl", "--no-block", verb, "keepalived.service"})
-	for _, c := range commands {
+	for _, c := range commands(asked.Answers) {
 		if out, err := exec.CommandContext(ctx, c[0], c[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", strings.Join(c, " "), err, bytes.TrimSpace(out))
 		}
 	}
 	return nil
+}
+
+// commands have the files of the answers take effect, one after the other.
+func commands(a *setup.Answers) [][]string {
+	const keepalived = "keepalived.service"
+	all := [][]string{
+		{"hostname", a.Hostname},
+		{"nft", "-f", setup.Firewall},
+	}
+	if !a.Peer.IsValid() {
+		// It takes the VIP away when it ends, which the network brings from now on.
+		all = append(all, []string{"systemctl", "stop", keepalived})
+	}
+	if !a.Keep {
+		all = append(all, []string{"networkctl", "reload"}, []string{"networkctl", "reconfigure", a.Interface})
+	}
+	all = append(all, []string{"systemctl", "--no-block", "reload-or-restart", "smtplb.service"})
+	if a.Peer.IsValid() {
+		all = append(all, []string{"systemctl", "--no-block", "reload-or-restart", keepalived})
+	}
+	return all
 }
 
 // farewell tells what a person needs from here on.
