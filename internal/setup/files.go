@@ -147,7 +147,8 @@ table inet filter {
 		ct state established,related accept
 		icmp type echo-request limit rate 50/second accept
 		icmpv6 type echo-request limit rate 50/second accept
-		icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept
+		icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query } accept
+		ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
 		# Mail, from those who may send.
 {{- range .Allow}}
 		{{family .Addr}} saddr {{.}} tcp dport 25 accept

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -207,5 +209,32 @@ func TestEarlierAnswersAreSuggested(t *testing.T) {
 	}
 	if a.Hostname != "lb-b" || a.Peer.IsValid() || a.Relays[0] != "10.0.0.2:25" || a.Allow[0] != before.Allow[0] || a.Password != "" {
 		t.Errorf("%+v\n%s", a.Answers, out)
+	}
+}
+
+// Without these a machine with IPv6 loses its neighbours behind a switch that listens
+// to MLD (RFC 4890, 4.4.1), and gets no address by DHCP: its answer is to no question
+// that the kernel knows, as that went to a group.
+func TestTheFirewallLetsIPv6Work(t *testing.T) {
+	a, err := setup.Read("a.yaml", []byte("relays: 10.10.1.11\nallow: 10.10.0.0/16\n"), oneCard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := a.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile("../../deploy/appliance/rootfs" + setup.Firewall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := files[slices.IndexFunc(files, func(f setup.File) bool { return f.Path == setup.Firewall })].Text
+	for _, rule := range []string{
+		"icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query } accept\n",
+		"ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept\n",
+	} {
+		if !strings.Contains(string(before), rule) || !strings.Contains(after, rule) {
+			t.Errorf("before the set-up %t, after it %t: %s", strings.Contains(string(before), rule), strings.Contains(after, rule), rule)
+		}
 	}
 }
