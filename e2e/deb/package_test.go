@@ -82,6 +82,9 @@ func TestPackageHolds(t *testing.T) {
 		`-rw-r--r-- root/root .* \./usr/share/doc/smtplb/operations\.md`,
 		`-rw-r--r-- root/root .* \./usr/share/doc/smtplb/copyright`,
 		`-rw-r--r-- root/root .* \./usr/share/doc/smtplb/examples/smtplb\.socket`,
+		`-rw-r--r-- root/root .* \./usr/lib/systemd/system/smtplb-announce\.service`,
+		`-rw-r--r-- root/root .* \./usr/share/doc/smtplb/examples/smtplb-ecmp`,
+		`-rw-r--r-- root/root .* \./usr/share/doc/smtplb/examples/smtplb-ecmp\.service`,
 	} {
 		if !regexp.MustCompile(`(?m)^` + want + `$`).MatchString(list) {
 			t.Errorf("nothing is like %s in\n%s", want, list)
