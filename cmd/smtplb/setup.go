@@ -64,16 +64,20 @@ func newSetupCommand(std streams) *cobra.Command {
 var errElsewhere = errors.New("set up meanwhile, at another console or by cloud-init")
 
 func (s *settingUp) run(ctx context.Context) error {
-	if _, err := os.Stat(applianceMark); err != nil && s.into == "" {
+	_, err := os.Stat(applianceMark)
+	elsewhere := err != nil
+	if elsewhere && s.into == "" {
 		return errors.New("this machine is not an smtplb appliance, and setup would replace its network and its firewall: " +
 			"for smtplb alone write /etc/smtplb/smtplb.yaml, see docs/configuration.md; --into DIR writes what setup would, for you to see")
 	}
 	if s.firstBoot && s.done() {
 		return nil
 	}
-	machine, err := machineNow()
-	if err != nil {
-		return err
+	machine := anAppliance()
+	if !elsewhere {
+		if machine, err = machineNow(); err != nil {
+			return err
+		}
 	}
 	asked, err := s.ask(ctx, machine)
 	if err == nil {
@@ -125,6 +129,16 @@ func (s *settingUp) path(name string) string { return filepath.Join(s.into, name
 func (s *settingUp) done() bool {
 	_, err := os.Stat(s.path(setup.Done))
 	return err == nil
+}
+
+// anAppliance is one that is not this machine: its network cards are called so, and
+// what addresses they have is not known.
+func anAppliance() (m setup.Machine) {
+	const cards = 4
+	for i := range cards {
+		m.Interfaces = append(m.Interfaces, setup.Interface{Name: fmt.Sprintf("eth%d", i)})
+	}
+	return m
 }
 
 // machineNow is what there is of a network.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,9 +25,6 @@ allow: [10.10.0.0/16]
 // setUp runs setup with these answers, below a directory.
 func setUp(t *testing.T, into, answers string, more ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	if m, err := machineNow(); err != nil || len(m.Interfaces) == 0 {
-		t.Fatalf("no network interface here: %v", err)
-	}
 	file := filepath.Join(t.TempDir(), "answers.yaml")
 	if err := os.WriteFile(file, []byte(answers), 0o600); err != nil {
 		t.Fatal(err)
@@ -129,6 +127,39 @@ func TestSetupAgainCutInTheMiddle(t *testing.T) {
 	answers, err := os.ReadFile(filepath.Join(dir, setup.Done))
 	if err != nil || !strings.Contains(string(answers), "10.10.1.13:25") {
 		t.Errorf("%s, %v", answers, err)
+	}
+}
+
+// What comes of a file is to be seen on any machine, whatever its network cards are:
+// an appliance's are eth0, eth1 and so on.
+func TestSetupElsewhereKnowsTheAppliancesCards(t *testing.T) {
+	for card, line := range map[string]string{"eth0": "", "eth1": "interface: eth1\n"} {
+		dir := t.TempDir()
+		if status, _, errs := setUp(t, dir, answersOfA+line); status != exitOK {
+			t.Fatalf("%s: %d: %s", card, status, errs)
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "etc", "systemd", "network", "05-smtplb.network"))
+		if err != nil || !strings.Contains(string(text), "Name="+card+"\n") {
+			t.Errorf("%s: %s, %v", card, text, err)
+		}
+	}
+	if status, _, errs := setUp(t, t.TempDir(), answersOfA+"interface: wlan0\n"); status != exitError || !strings.Contains(errs, "must be one of the appliance's: eth0, eth1") {
+		t.Errorf("%d: %s", status, errs)
+	}
+	if status, _, errs := setUp(t, t.TempDir(), "relays: 10.10.1.11\nallow: 10.10.0.0/16\n"); status != exitError || !strings.Contains(errs, "address: required") {
+		t.Errorf("with an address of this machine: %d: %s", status, errs)
+	}
+}
+
+func TestMachineNow(t *testing.T) {
+	m, err := machineNow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range m.Interfaces {
+		if card, err := net.InterfaceByName(i.Name); err != nil || card.Flags&net.FlagLoopback != 0 {
+			t.Errorf("%s: %+v, %v", i.Name, card, err)
+		}
 	}
 }
 

@@ -130,7 +130,7 @@ func setInterface(a *Answers, m Machine, words []string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("must be one of this machine's: %s", m.names())
+	return fmt.Errorf("must be one of the appliance's: %s", m.names())
 }
 
 // isName tells whether it is the name of a host, as RFC 1123 has them. The last

@@ -40,7 +40,7 @@ func TestWrongAnswersAreRefusedWithWhatWouldBeRight(t *testing.T) {
 		{"hostname", "192.0.2.11", "such as smtplb-a"},
 		{"hostname", strings.Repeat("a", 64), "63 at most"},
 		{"hostname", "[a, b]", "one value, not a list"},
-		{"interface", "eth7", "one of this machine's: eth0"},
+		{"interface", "eth7", "one of the appliance's: eth0"},
 		{"address", "192.0.2.11", "the length of its network is missing: 192.0.2.11/24"},
 		{"address", "somewhere", "such as 192.0.2.11/24, or dhcp"},
 		{"address", "192.0.2.0/24", "the network's own address: must be one in it, such as 192.0.2.1"},
