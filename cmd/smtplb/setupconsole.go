@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io"
 	"os"
 	"time"
 
@@ -20,7 +19,7 @@ type console struct {
 	was   *unix.Termios // to be brought back
 	lines chan string
 	ended chan struct{} // closed when nothing more is read
-	err   error         // why not
+	err   error         // why not; nil: it ended
 }
 
 // newConsole begins to read lines; what reads them goes on until the input ends,
@@ -44,9 +43,7 @@ func newConsole(ctx context.Context, s *settingUp) *console {
 				return
 			}
 		}
-		if c.err = in.Err(); c.err == nil {
-			c.err = io.ErrUnexpectedEOF
-		}
+		c.err = in.Err() // or the end
 	}()
 	return c
 }
