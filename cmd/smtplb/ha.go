@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -50,10 +49,6 @@ type keepaliving struct {
 }
 
 func newHAKeepalivedCommand(std streams, environ []string) *cobra.Command {
-	const (
-		relayDelay = 30 * time.Second
-		routerID   = 25
-	)
 	k := &keepaliving{}
 	cmd := &cobra.Command{
 		Use:   "keepalived --interface NAME --peer ADDRESS",
@@ -77,8 +72,8 @@ func newHAKeepalivedCommand(std streams, environ []string) *cobra.Command {
 	f.StringVar(&k.peer, "peer", "", "the other node's own `address` on that network")
 	f.StringVar(&k.self, "self", "", "this node's own `address` there (default: the first of the interface)")
 	f.BoolVar(&k.node.Preferred, "preferred", false, "this node takes the addresses where all else is equal; for one of the two at most")
-	f.IntVar(&k.node.RouterID, "router-id", routerID, "the `number` of this pair, 1 to 255; no other pair's in that network")
-	f.DurationVar(&k.node.RelayDelay, "relay-delay", relayDelay, "for what `time` the other must reach fewer relays before this node takes over")
+	f.IntVar(&k.node.RouterID, "router-id", ha.DefaultRouterID, "the `number` of this pair, 1 to 255; no other pair's in that network")
+	f.DurationVar(&k.node.RelayDelay, "relay-delay", ha.DefaultRelayDelay, "for what `time` the other must reach fewer relays before this node takes over")
 	f.StringVar(&k.node.TrackFile, "track-file", "/run/smtplb.relays", "the `file` by which keepalived is told of relays; written by root")
 	return cmd
 }

@@ -28,10 +28,11 @@ type birding struct {
 	bgp       ha.BGP
 	table     int
 	otherFlag string
+	otherWant string // what it must be
 }
 
 func newHABirdCommand(std streams, environ []string) *cobra.Command {
-	b := &birding{otherFlag: "router"}
+	b := &birding{otherFlag: "router", otherWant: "a router's address in the network of the balancers, such as 10.0.0.1"}
 	cmd := &cobra.Command{
 		Use:   "bird --self ADDRESS --router ADDRESS",
 		Short: "Print a bird.conf for this balancer",
@@ -54,7 +55,7 @@ smtplb-ecmp alone: that makes resilient groups of them. Other routers: docs/ecmp
 
 func newHABirdRouterCommand(std streams, environ []string) *cobra.Command {
 	const table = 1025
-	b := &birding{otherFlag: "balancers"}
+	b := &birding{otherFlag: "balancers", otherWant: "the network that the balancers are in, such as 10.0.0.0/24"}
 	cmd := &cobra.Command{
 		Use:     "router --self ADDRESS --balancers NETWORK",
 		Short:   "Print a bird.conf for a router",
@@ -83,7 +84,7 @@ func (b *birding) print(to io.Writer, environ []string, text func(vips, self []n
 	case len(b.self) == 0:
 		return usageError{errors.New("--self: required: this machine's own address between balancers and routers, such as 10.0.0.11")}
 	case len(b.others) == 0:
-		return usageError{fmt.Errorf("--%s: required", b.otherFlag)}
+		return usageError{fmt.Errorf("--%s: required: %s", b.otherFlag, b.otherWant)}
 	}
 	self, err := addressesOf("self", b.self)
 	if err != nil {

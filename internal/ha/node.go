@@ -27,6 +27,12 @@ type Node struct {
 	TrackFile string // where the check leaves the node's handicap
 }
 
+// What a pair has where nobody says otherwise.
+const (
+	DefaultRouterID   = 25
+	DefaultRelayDelay = 30 * time.Second
+)
+
 // Bounds of what keepalived takes.
 const (
 	maxRouterID   = 255

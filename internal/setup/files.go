@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"text/template"
-	"time"
 
 	"smtplb/internal/ha"
 )
@@ -66,16 +65,12 @@ func (a *Answers) Files() ([]File, error) {
 
 // keepalived is its configuration; "" without a peer.
 func (a *Answers) keepalived() (string, error) {
-	const (
-		relayDelay = 30 * time.Second
-		routerID   = 25
-	)
 	if !a.Peer.IsValid() {
 		return "", nil
 	}
 	node := ha.Node{
-		VIPs: []netip.Addr{a.VIP}, Interface: a.Interface, Self: a.Address.Addr(), Peer: a.Peer, RouterID: routerID,
-		RelayDelay: relayDelay, Command: "/usr/bin/smtplb", Config: Config, TrackFile: "/run/smtplb.relays",
+		VIPs: []netip.Addr{a.VIP}, Interface: a.Interface, Self: a.Address.Addr(), Peer: a.Peer, RouterID: ha.DefaultRouterID,
+		RelayDelay: ha.DefaultRelayDelay, Command: "/usr/bin/smtplb", Config: Config, TrackFile: "/run/smtplb.relays",
 	}
 	return node.Keepalived()
 }
