@@ -69,7 +69,7 @@ func (a *Answers) listen() netip.Addr {
 	case a.Address.IsValid():
 		return a.Address.Addr()
 	default:
-		return netip.IPv4Unspecified() // what DHCP will bring is not known
+		return netip.IPv6Unspecified() // of both families: what DHCP will bring is not known
 	}
 }
 

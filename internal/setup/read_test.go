@@ -140,7 +140,7 @@ func TestDHCPHasNoVIP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := text(t, files, Config); !strings.Contains(got, `"0.0.0.0:25"`) {
+	if got := text(t, files, Config); !strings.Contains(got, `"[::]:25"`) {
 		t.Errorf("listens elsewhere than at all addresses:\n%s", got)
 	}
 }
