@@ -2,6 +2,7 @@ package setup
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -51,6 +52,13 @@ func (m Machine) address(name string) netip.Prefix {
 		}
 	}
 	return netip.Prefix{}
+}
+
+// has tells whether an interface has an address by now.
+func (m Machine) has(name string, addr netip.Addr) bool {
+	return slices.ContainsFunc(m.Interfaces, func(i Interface) bool {
+		return i.Name == name && slices.ContainsFunc(i.Addresses, func(p netip.Prefix) bool { return p.Addr() == addr })
+	})
 }
 
 func (m Machine) names() string {

@@ -106,11 +106,15 @@ func setVIP(a *Answers, _ Machine, words []string) (err error) {
 	return err
 }
 
-func setPeer(a *Answers, _ Machine, words []string) (err error) {
+func setPeer(a *Answers, m Machine, words []string) (err error) {
 	if len(words) > 0 && words[0] != none && !a.VIP.IsValid() {
 		return errors.New("needs a VIP, which the two appliances share: give one, or leave this empty")
 	}
 	a.Peer, err = inNetwork(a, words, a.VIP, a.Gateway)
+	if err == nil && a.Keep && a.VIP.IsValid() && !a.Peer.IsValid() && !m.has(a.Interface, a.VIP) {
+		return fmt.Errorf("required, as nobody would have the VIP in a network that is left as it is: give it, or address, "+
+			"or let network-config bring the VIP, %s, too", a.VIP)
+	}
 	return err
 }
 

@@ -145,6 +145,26 @@ func TestDHCPHasNoVIP(t *testing.T) {
 	}
 }
 
+// A network that is left as cloud-init has made it gets no VIP by the set-up: without
+// keepalived nobody would have it, and smtplb listen there.
+func TestVIPOfANetworkThatIsLeftAsItIs(t *testing.T) {
+	answers := right()
+	for _, key := range []string{"address", "gateway", "peer"} {
+		delete(answers, key)
+	}
+	_, err := Read("a.yaml", file(answers), machine("192.0.2.40/24"))
+	if err == nil || !strings.Contains(err.Error(), "a.yaml: peer: ") || !strings.Contains(err.Error(), "or address, or let network-config bring the VIP, 192.0.2.25, too") {
+		t.Errorf("%v", err)
+	}
+	if _, err := Read("a.yaml", file(answers), machine("192.0.2.40/24", "192.0.2.25/32")); err != nil {
+		t.Errorf("with the VIP: %v", err)
+	}
+	answers["peer"] = "192.0.2.12"
+	if _, err := Read("a.yaml", file(answers), machine("192.0.2.40/24")); err != nil {
+		t.Errorf("with a peer: %v", err)
+	}
+}
+
 func TestFilesThatAreNone(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n", "- a\n- b\n", "a: [", "hostname: {a: b}\n", "hostname: a\nhostname: b\n", "? [a]\n: b\n", strings.Repeat("#", 2<<20), "\x00"} {
 		if _, err := Read("a.yaml", []byte(text), machine()); err == nil || !strings.HasPrefix(err.Error(), "a.yaml: ") {
