@@ -210,6 +210,9 @@ func TestEarlierAnswersAreSuggested(t *testing.T) {
 	if a.Hostname != "lb-b" || a.Peer.IsValid() || a.Relays[0] != "10.0.0.2:25" || a.Allow[0] != before.Allow[0] || a.Password != "" {
 		t.Errorf("%+v\n%s", a.Answers, out)
 	}
+	if text := out.String(); strings.Contains(text, "nobody can log in") || !strings.Contains(text, "(empty: as before)") {
+		t.Errorf("says of an empty password what is not so:\n%s", text)
+	}
 }
 
 // Without these a machine with IPv6 loses its neighbours behind a switch that listens

@@ -12,8 +12,12 @@ const shortestPassword = 10
 
 // password asks for root's, twice.
 func (c Console) password(a *Answers) (string, error) {
+	empty := "nobody can log in here"
+	if c.Before != nil {
+		empty = "as before"
+	}
 	for {
-		first, err := c.secret("Password of root at this console (empty: nobody can log in here): ")
+		first, err := c.secret("Password of root at this console (empty: " + empty + "): ")
 		if err != nil || first == "" {
 			return "", err
 		}
