@@ -265,11 +265,8 @@ func TestWhoMayNotReadTheFileAsksWithoutIt(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(closed) })
 	program := filepath.Join(closed, "smtplb")
-	text, err := os.ReadFile(released)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.WriteFile(program, text, 0o755), os.Mkdir(filepath.Join(closed, "etc"), 0o700),
+	install(t, released, program)
+	if err := errors.Join(os.Mkdir(filepath.Join(closed, "etc"), 0o700),
 		os.WriteFile(filepath.Join(closed, "etc", "smtplb.yaml"), []byte("{}"), 0o600), os.Chmod(closed, 0o755)); err != nil {
 		t.Fatal(err)
 	}

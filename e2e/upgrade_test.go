@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,17 +39,16 @@ func startSuccession(t *testing.T, s site, program string) *succession {
 	return p
 }
 
-// install puts a program in another's place as package managers do.
+// install puts a program in another's place as package managers do. It is written
+// by another process: a descriptor of this one, open for writing, is for a moment
+// that of every child that is started meanwhile, and the program is "text file
+// busy" then.
 func install(t *testing.T, from, to string) {
 	t.Helper()
-	text, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(to+".new", text, 0o700)
+	if out, err := exec.Command("install", "-m", "755", from, to+".new").CombinedOutput(); err != nil {
+		t.Fatalf("install: %v: %s", err, out)
 	}
-	if err == nil {
-		err = os.Rename(to+".new", to)
-	}
-	if err != nil {
+	if err := os.Rename(to+".new", to); err != nil {
 		t.Fatal(err)
 	}
 }
