@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hashicorp/memberlist"
@@ -15,8 +17,10 @@ import (
 // engine carries messages between the balancers: memberlist, which seals each with the key, refuses what is not sealed, and finds
 // out by probes, over others too, who is alive.
 type engine struct {
-	list  *memberlist.Memberlist
-	peers []netip.AddrPort
+	list   *memberlist.Memberlist
+	peers  []netip.AddrPort
+	hangUp func()       // ends all connections to peers, and those that are being made
+	dials  atomic.Int64 // of them
 }
 
 // label marks what is ours on the wire, so that two products with one key do not mix.
@@ -44,11 +48,18 @@ func newEngine(c *Config, receive func([]byte), complain func(string)) (*engine,
 		return nil
 	})
 	m.Logger = log.New(&complaints{complain}, "", 0)
-	list, err := memberlist.Create(m)
+	network, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{BindAddrs: []string{m.BindAddr}, BindPort: m.BindPort, Logger: m.Logger})
 	if err != nil {
 		return nil, bindError(c.Bind, err)
 	}
-	return &engine{list, c.Peers}, nil
+	open, hangUp := context.WithCancel(context.Background())
+	e := &engine{peers: c.Peers, hangUp: hangUp}
+	m.Transport = &transport{network, open, &e.dials}
+	if e.list, err = memberlist.Create(m); err != nil {
+		hangUp()
+		return nil, errors.Join(bindError(c.Bind, err), network.Shutdown())
+	}
+	return e, nil
 }
 
 // bindError says why the address cannot be had.
@@ -98,7 +109,10 @@ func (e *engine) alive() map[string]bool {
 	return alive
 }
 
-func (e *engine) close() error { return e.list.Shutdown() }
+func (e *engine) close() error {
+	e.hangUp()
+	return e.list.Shutdown()
+}
 
 // delegate has memberlist carry packets and nothing else.
 type delegate struct{ receive func([]byte) }

@@ -1,0 +1,68 @@
+package cluster
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"smtplb/internal/smtptest"
+)
+
+// mute is an address where connections are taken by the kernel, and nobody reads what is sent; deaf one where they are not even taken.
+func mute(t *testing.T, deaf bool) netip.AddrPort {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	backlog := 100
+	if deaf {
+		backlog = 0
+	}
+	err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, 9}})
+	if err == nil {
+		err = unix.Listen(fd, backlog)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.MustParseAddrPort("127.0.1.9:" + strconv.Itoa(name.(*unix.SockaddrInet4).Port))
+	for deaf { // until the queue is full
+		c, err := net.DialTimeout("tcp", at.String(), 200*time.Millisecond)
+		if err != nil {
+			return at
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	return at
+}
+
+// Nobody is accepted while an upgrade waits for Close, so that must not wait for a peer that does not answer.
+func TestCloseWaitsForNoPeer(t *testing.T) {
+	for _, deaf := range []bool{true, false} {
+		peer := mute(t, deaf)
+		s := openSite(t, config([]netip.AddrPort{freeAddresses(t, 1)[0], peer}, 0), 10)
+		dialing := func() bool { return s.node.engine.dials.Load() > 0 }
+		smtptest.Eventually(t, 10*time.Second, dialing, "the peer is greeted")
+		closed := make(chan error, 1)
+		go func() { closed <- s.node.Close(false) }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(5 * time.Second): // a greeting may take ten
+			t.Errorf("deaf %t: not closed", deaf)
+			<-closed
+		}
+	}
+}
