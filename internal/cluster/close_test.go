@@ -3,6 +3,7 @@ package cluster
 import (
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -63,6 +64,42 @@ func TestCloseWaitsForNoPeer(t *testing.T) {
 		case <-time.After(5 * time.Second): // a greeting may take ten
 			t.Errorf("deaf %t: not closed", deaf)
 			<-closed
+		}
+	}
+}
+
+// A process that was to take over may have talked, and lent, before it failed. Who goes on after it is heard, and does not use what that has
+// lent.
+func TestWhatAFailedSuccessorHasLentIsNotUsed(t *testing.T) {
+	for _, journal := range []bool{true, false} {
+		all := freeAddresses(t, 2)
+		c := config(all, 1)
+		if journal {
+			c.Journal = filepath.Join(t.TempDir(), "cluster.json")
+		}
+		a, b := openSite(t, config(all, 0), 20), openSite(t, c, 20)
+		eventually(t, "they hear each other", func() bool { return a.heard(InReach) && b.heard(InReach) })
+		if err := b.node.Close(false); err != nil {
+			t.Fatal(err)
+		}
+		handed := b.node.HandOver()
+		c.Before = &handed
+		failed := openSite(t, c, 20)
+		a.set(func() { a.use = 9 })
+		eventually(t, "it lends", func() bool { return a.may() > 12 })
+		if err := failed.node.Close(false); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.node.Open(); err != nil {
+			t.Fatal(err)
+		}
+		if sum := a.may() + b.may(); sum > 20 {
+			t.Errorf("journal %t: %d may run in all, want 20 at most", journal, sum)
+		}
+		a.set(func() { a.use = 0 })
+		eventually(t, "its share is back", func() bool { return b.may() >= 10 })
+		if a.heard("process before") {
+			t.Error("it is refused")
 		}
 	}
 }

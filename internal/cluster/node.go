@@ -63,6 +63,7 @@ type Node struct {
 	exchange exchange
 	reach    map[string]string // of each peer, as was told
 	engine   *engine
+	handed   bool // another process may have gone on from here
 
 	saying sync.Mutex // guards said; taken last, and by the engine while it holds locks of its own
 	said   map[string]time.Time
@@ -74,7 +75,6 @@ type Node struct {
 // New makes a node, which does nothing yet. The error tells that what was noted cannot be read; the node is as one without a
 // journal then.
 func New(c Config) (*Node, error) {
-	now := time.Now()
 	n := &Node{
 		config: c, journal: journal{file: c.Journal},
 		exchange: exchange{map[tierKey]map[string]*tierHeard{}}, reach: map[string]string{}, said: map[string]time.Time{},
@@ -88,13 +88,40 @@ func New(c Config) (*Node, error) {
 			lent = Lent{}
 		}
 	}
+	n.begin(Handed{before.Inc, lent, held})
+	return n, err
+}
+
+// begin makes the book of a process after another.
+func (n *Node) begin(before Handed) {
+	now := time.Now()
 	var peers []string
-	for _, p := range c.Peers {
+	for _, p := range n.config.Peers {
 		peers = append(peers, p.String())
 	}
 	inc := max(uint64(now.UnixNano()), before.Inc+1) //nolint:gosec // after 1970
-	n.book = newBook(now, c.Bind.String(), peers, inc, c.Hold, lent, held)
-	return n, err
+	n.book = newBook(now, n.config.Bind.String(), peers, inc, n.config.Hold, before.Lent, before.Held)
+}
+
+// takeBack is what is known after a process that it was handed over to, and that has ended. What that one has lent is in the journal;
+// without one nobody knows.
+func (n *Node) takeBack() Handed {
+	before := Handed{n.book.inc, nil, n.book.borrows()}
+	noted, err := n.journal.read()
+	if err != nil || noted.Lent == nil {
+		return before
+	}
+	n.journal.written = noted // it is not what this process has written
+	before.Inc, before.Lent = max(before.Inc, noted.Inc), n.book.lent()
+	for key, byPeer := range noted.Lent {
+		if before.Lent[key] == nil {
+			before.Lent[key] = map[string]int{}
+		}
+		for name, sessions := range byPeer {
+			before.Lent[key][name] = max(before.Lent[key][name], sessions)
+		}
+	}
+	return before
 }
 
 // Rank returns the number of balancers, and which of them bind is, from 0: the same at all of them.
@@ -108,12 +135,15 @@ func Rank(bind netip.AddrPort, peers []netip.AddrPort) (balancers, rank int) {
 }
 
 // Open has hold what holds, binds the address and begins to talk, unless it is open. After Close, and after an error, it may be called
-// again, and goes on where it was.
+// again, and goes on where it was; after HandOver, as a process after the one that it was handed over to.
 func (n *Node) Open() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.engine != nil {
 		return nil
+	}
+	if n.handed {
+		n.begin(n.takeBack())
 	}
 	n.tickLocked(time.Now()) // whoever can be reached
 	e, err := newEngine(&n.config, n.receive, n.complain)
@@ -121,7 +151,7 @@ func (n *Node) Open() error {
 		return err
 	}
 	stop := make(chan struct{})
-	n.engine, n.stop = e, stop
+	n.engine, n.stop, n.handed = e, stop, false
 	n.done.Go(func() { n.run(stop) })
 	n.done.Go(func() { greet(e, stop) })
 	return nil
@@ -156,6 +186,7 @@ func (n *Node) Close(leave bool) error {
 func (n *Node) HandOver() Handed {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.handed = true
 	return Handed{n.book.inc, n.book.lent(), n.book.borrows()}
 }
 
