@@ -23,6 +23,7 @@ type agreement struct {
 	node     *cluster.Node     // nil: there are no others
 	config   cluster.Config
 	elders   *elders
+	giveUp   func() // ends what agreeLater tries, and waits for that
 
 	// Of the node's goroutine.
 	places map[string]limitPlace // of the ceilings
@@ -47,7 +48,7 @@ const busyTime = 5 * time.Second
 
 // newAgreement makes what the configuration asks for; it does not talk yet.
 func newAgreement(cfg *config.Cluster) (*agreement, error) {
-	a := &agreement{elders: newElders(), places: map[string]limitPlace{}, asked: map[string]activity{}}
+	a := &agreement{elders: newElders(), giveUp: func() {}, places: map[string]limitPlace{}, asked: map[string]activity{}}
 	if !cfg.On() {
 		return a, nil
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -172,6 +173,7 @@ func (d *daemon) giveAgreement() (*keptCluster, error) {
 	if a.node == nil {
 		return nil, nil //nolint:nilnil // there is nothing to give
 	}
+	a.giveUp()
 	if err := a.node.Close(false); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
@@ -185,12 +187,14 @@ func (d *daemon) giveAgreement() (*keptCluster, error) {
 }
 
 // takeBack undoes giveAgreement.
-func (a *agreement) takeBack() error {
-	if a.node == nil {
-		return nil
+func (d *daemon) takeBack() {
+	if d.cluster.node == nil {
+		return
 	}
-	a.elders.listen()
-	return a.node.Open()
+	d.cluster.elders.listen()
+	if err := d.cluster.node.Open(); err != nil { // the process that was to take over may not be gone yet
+		d.agreeLater(err)
+	}
 }
 
 // Sessions that are being set up in a process that is replaced may need another
@@ -275,19 +279,33 @@ func (d *daemon) agreeAfter(given *keptCluster) {
 		before = &given.Handed
 	}
 	if err := d.agree(before); err != nil {
-		d.log.Error("cluster: tried again each second", zap.Error(err))
-		go d.agreeLater()
+		d.agreeLater(err)
 	}
 }
 
-// agreeLater tries until it can be done, or the process ends.
-func (d *daemon) agreeLater() {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	for range t.C {
-		if d.cluster.node.Open() == nil {
-			d.log.Info("cluster: the address is bound now")
-			return
-		}
+// agreeLater tries again until it can be done, or until another process is to do it.
+func (d *daemon) agreeLater(err error) {
+	d.log.Error("cluster: tried again each second", zap.Error(err))
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	d.cluster.giveUp = func() {
+		cancel()
+		<-ended
 	}
+	go func() {
+		defer close(ended)
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+			if d.cluster.node.Open() == nil {
+				d.log.Info("cluster: the address is bound now")
+				return
+			}
+		}
+	}()
 }

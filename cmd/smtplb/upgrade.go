@@ -127,7 +127,8 @@ func (d *daemon) changePlaces(child *handover.Child, taken []string) error {
 	err := d.give(child)
 	if err != nil {
 		child.Kill()
-		return errors.Join(err, d.cluster.takeBack(), d.server.Resume())
+		d.takeBack()
+		return errors.Join(err, d.server.Resume())
 	}
 	// From here on nothing may fail: the new one accepts.
 	d.succession.next, d.succession.left = child, d.server.Stats().Open
