@@ -26,15 +26,9 @@ type agreement struct {
 	giveUp   func() // ends what agreeLater tries, and waits for that
 
 	// Of the node's goroutine.
-	places map[string]limitPlace // of the ceilings
-	asked  map[string]activity   // of the pools
-}
-
-// limitPlace is where a ceiling holds.
-type limitPlace struct {
-	pool    *balancer.Pool
-	backend int // as in balancer.Quota
-	gone    bool
+	places map[string]*limitPlace     // of the ceilings
+	known  map[string]cluster.Ceiling // those that have a place, or had one and are claimed yet
+	asked  map[string]activity        // of the pools
 }
 
 // activity is when a pool was last asked for a backend.
@@ -48,7 +42,7 @@ const busyTime = 5 * time.Second
 
 // newAgreement makes what the configuration asks for; it does not talk yet.
 func newAgreement(cfg *config.Cluster) (*agreement, error) {
-	a := &agreement{elders: newElders(), giveUp: func() {}, places: map[string]limitPlace{}, asked: map[string]activity{}}
+	a := &agreement{elders: newElders(), giveUp: func() {}, places: map[string]*limitPlace{}, known: map[string]cluster.Ceiling{}, asked: map[string]activity{}}
 	if !cfg.On() {
 		return a, nil
 	}
@@ -138,80 +132,6 @@ func (d *daemon) toldOfPeers(e cluster.Event) {
 
 // share is this balancer's own part of each limit.
 func (a *agreement) share() string { return fmt.Sprintf("1/%d", a.together.Balancers) }
-
-// readLimits says how the shared limits are used now. The node calls it.
-func (d *daemon) readLimits(now time.Time) (ceilings []cluster.Ceiling, uses []cluster.TierUse) {
-	a := d.cluster
-	clear(a.places)
-	elder := a.elders.claims()
-	at := map[string]int{}
-	for name, r := range d.poolsNow() {
-		tiers, asked := r.balancer.Uses()
-		for _, t := range tiers {
-			uses = append(uses, cluster.TierUse{Pool: name, Tier: t.Priority, Sessions: t.Sessions, Last: t.Last, Ramp: t.Ramp})
-		}
-		was := a.asked[name]
-		if was.count != asked {
-			was = activity{asked, now}
-			a.asked[name] = was
-		}
-		for _, l := range r.balancer.Limits() {
-			key := limitKey(name, &l)
-			if _, twice := a.places[key]; twice { // one of that name was taken out, and has sessions yet
-				ceilings[at[key]].Here += l.Active
-				continue
-			}
-			at[key] = len(ceilings)
-			a.places[key] = limitPlace{r.balancer, l.Backend, l.Gone}
-			ceilings = append(ceilings, cluster.Ceiling{
-				Key: key, Limit: l.Limit, Share: a.together.Share(l.Limit), Here: l.Active, Elder: elder[key],
-				Busy: !l.Gone && now.Sub(was.at) < busyTime && !d.draining.Load(),
-			})
-		}
-	}
-	return ceilings, uses
-}
-
-// poolsNow are the pools at work.
-func (d *daemon) poolsNow() map[string]*relays {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.pools // replaced as a whole
-}
-
-// limitKey names a limit, the same at all balancers.
-func limitKey(pool string, l *balancer.Limited) string {
-	if l.Backend == balancer.WarmQuota {
-		return pool + " keep_warm"
-	}
-	return pool + "/" + l.Name
-}
-
-// applyLimits has the pools go by what was agreed on. The node calls it.
-func (d *daemon) applyLimits(now time.Time, grants []cluster.Grant, news []cluster.TierNews) map[string]int {
-	a := d.cluster
-	quotas := map[*balancer.Pool][]balancer.Quota{}
-	for i := range grants {
-		g := &grants[i]
-		if at := a.places[g.Key]; !at.gone {
-			quotas[at.pool] = append(quotas[at.pool], balancer.Quota{Backend: at.backend, Sessions: g.Sessions, Until: g.Until, Then: g.Then})
-		}
-	}
-	elsewhere := map[string][]balancer.Elsewhere{}
-	for i := range news {
-		n := &news[i]
-		elsewhere[n.Pool] = append(elsewhere[n.Pool], balancer.Elsewhere{Priority: n.Tier, Sessions: n.Sessions, Last: n.Last, Ramp: n.Ramp})
-	}
-	here := map[string]int{}
-	for name, r := range d.poolsNow() {
-		r.balancer.SetQuotas(now, quotas[r.balancer])
-		r.balancer.Elsewhere(now, elsewhere[name])
-		for _, l := range r.balancer.Limits() {
-			here[limitKey(name, &l)] += l.Active
-		}
-	}
-	return here
-}
 
 // shownCluster is what the admin server shows of the other balancers; nil: there
 // are none.

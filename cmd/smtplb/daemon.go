@@ -37,13 +37,14 @@ type daemon struct {
 	cluster     *agreement   // with other balancers
 
 	// Of the goroutine that runs, and once it does, of the one that reloads; it
-	// changes pools and since under mu.
-	mu    sync.Mutex
-	cfg   *config.Config
-	pools map[string]*relays
-	since map[string]time.Time // when a pool was made, where that is not when the process started
-	plans map[string]*plan     // of cfg, until it runs
-	taken []string             // names of what was inherited and is used
+	// changes pools, retired and since under mu.
+	mu      sync.Mutex
+	cfg     *config.Config
+	pools   map[string]*relays
+	retired []counted            // that a reload took out, while they may have sessions; where limits are shared
+	since   map[string]time.Time // when a pool was made, where that is not when the process started
+	plans   map[string]*plan     // of cfg, until it runs
+	taken   []string             // names of what was inherited and is used
 
 	succession succession
 	stopAdmin  func()

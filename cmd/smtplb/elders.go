@@ -209,25 +209,31 @@ const (
 func (d *daemon) claim(before claimed, spare bool) claimed {
 	all := claimed{}
 	now := time.Now()
-	for name, r := range d.poolsNow() {
+	pools := d.counted()
+	for _, p := range pools {
 		var quotas []balancer.Quota
-		for _, l := range r.balancer.Limits() {
+		for _, l := range p.relays.balancer.Limits() {
 			n := l.Active
-			if spare && !l.Gone {
+			if spare && !l.Gone && p.out.IsZero() {
 				n += min(max(l.Quota-l.Active, 0)/2, spareClaim)
 			}
-			key := limitKey(name, &l)
+			key := limitKey(p.name, &l)
 			if before != nil {
 				n = min(n, before[key])
 			}
 			all[key] += n
 			quotas = append(quotas, balancer.Quota{Backend: l.Backend, Sessions: n})
 		}
-		r.balancer.SetQuotas(now, quotas)
-		for _, l := range r.balancer.Limits() { // sessions may have been faster
-			key := limitKey(name, &l)
-			all[key] = max(all[key], l.Active)
+		p.relays.balancer.SetQuotas(now, quotas)
+	}
+	run := claimed{}
+	for _, p := range pools { // sessions may have been faster
+		for _, l := range p.relays.balancer.Limits() {
+			run[limitKey(p.name, &l)] += l.Active
 		}
+	}
+	for key, n := range run {
+		all[key] = max(all[key], n)
 	}
 	return all
 }

@@ -170,6 +170,12 @@ func (d *daemon) replacePools(pools map[string]*relays) (was map[string]*relays)
 			d.since[name] = time.Now()
 		}
 	}
+	d.retired = slices.DeleteFunc(d.retired, func(p counted) bool { return pools[p.name] == p.relays })
+	for name, r := range was {
+		if pools[name] != r && d.cluster.together.Balancers > 0 {
+			d.retired = append(d.retired, counted{name, r, time.Now()})
+		}
+	}
 	return was
 }
 
