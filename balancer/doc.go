@@ -102,7 +102,7 @@
 //
 // # Other balancers
 //
-// A pool may be one of several that give sessions to the same relays (Together). Of each limit it then has its share, until
+// A pool may be one of several that give sessions to the same relays (Together). Of each limit it then has a part of its share, until
 // [Pool.SetQuotas] says what was agreed on (quota.go); and what others have given to a tier counts here too, by [Pool.Elsewhere]. Who
 // agrees, and how, is not known here: the pool gets numbers, each with the time until when it holds.
 //

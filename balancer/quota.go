@@ -6,7 +6,7 @@ import (
 )
 
 // Together says that the pool is one of several that give sessions to the same relays: that of one balancer among others. A limit
-// holds for all of them together; of each this pool has its share, until SetQuotas says otherwise. The zero value is a pool
+// holds for all of them together; of each this pool has a quarter of its share, until SetQuotas says how much. The zero value is a pool
 // that has all to itself.
 type Together struct {
 	Balancers int // how many; 0 and 1: this one alone
@@ -24,6 +24,18 @@ func (t Together) Share(limit int) int {
 		share++
 	}
 	return share
+}
+
+// first is what of a limit may be used before anybody has said how much: what a balancer keeps of its share, whoever asks for it.
+func (t Together) first(limit int) int {
+	share := t.Share(limit)
+	switch {
+	case t.Balancers <= 1:
+		return share
+	case share < 2:
+		return 0
+	}
+	return max(1, share/4)
 }
 
 // Quota is what this balancer may use of a limit that it shares with others.
@@ -46,7 +58,8 @@ type quota struct {
 }
 
 // limit gives the quota another limit of the configuration, and returns the room. What was lent and borrowed stays so: it is known only
-// to who set it, and is not made more of. With a limit that there was not, the share is all that may be used.
+// to who set it, and is not made more of. Of a limit that there was not, some of the share may be lent from before: a part that never is
+// may be used.
 func (q *quota) limit(room, configured int64, was, is Together) int64 {
 	before := q.configured
 	q.configured = configured
@@ -56,7 +69,7 @@ func (q *quota) limit(room, configured int64, was, is Together) int64 {
 		return math.MaxInt64
 	case before == 0 || was != is:
 		*q = quota{configured: configured}
-		return int64(is.Share(int(configured)))
+		return int64(is.first(int(configured)))
 	case is.Balancers <= 1:
 		*q = quota{configured: configured}
 		return configured

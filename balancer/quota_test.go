@@ -53,10 +53,17 @@ func shared(t *testing.T, limit int, is Together) *Pool {
 	return p
 }
 
-func TestAPoolBeginsWithItsShare(t *testing.T) {
+// What may be lent from before is not used until somebody says how much that is.
+func TestAPoolBeginsWithAPartOfItsShare(t *testing.T) {
 	now := time.Unix(1000, 0)
-	if n := len(take(t, shared(t, 31, Together{3, 0}), now)); n != 11 {
-		t.Errorf("%d of 31 sessions for the first of three, want 11", n)
+	if n := len(take(t, shared(t, 31, Together{3, 0}), now)); n != 2 {
+		t.Errorf("%d of 31 sessions for the first of three, want a quarter of 11", n)
+	}
+	if n := len(take(t, shared(t, 6, Together{3, 0}), now)); n != 1 {
+		t.Errorf("%d of 6 sessions for the first of three, want one of 2", n)
+	}
+	if n := len(take(t, shared(t, 3, Together{3, 0}), now)); n != 0 {
+		t.Errorf("%d of 3 sessions for the first of three, want none: the one may be lent", n)
 	}
 	if n := len(take(t, shared(t, 2, Together{3, 2}), now)); n != 0 {
 		t.Errorf("%d of 2 sessions for the third of three, want none", n)
@@ -118,7 +125,7 @@ func TestAnotherLimitKeepsTheQuota(t *testing.T) {
 		{name: "a lower one", quota: 17, limit: 15, is: Together{3, 0}, want: 12},
 		{name: "a lower one, where most is lent", quota: 2, limit: 3, is: Together{3, 0}, want: 0},
 		{name: "none", quota: 17, limit: 0, is: Together{3, 0}, want: 0},
-		{name: "more balancers", quota: 17, limit: 30, is: Together{5, 0}, want: 6},
+		{name: "more balancers", quota: 17, limit: 30, is: Together{5, 0}, want: 1},
 		{name: "alone", quota: 17, limit: 30, is: Together{}, want: 30},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -138,6 +145,7 @@ func TestAnotherLimitKeepsTheQuota(t *testing.T) {
 func TestWhatWasTakenOutCounts(t *testing.T) {
 	now := time.Unix(1000, 0)
 	p := shared(t, 30, Together{3, 0})
+	p.SetQuotas(now, []Quota{{Backend: 0, Sessions: 10, Then: 10}})
 	leases := take(t, p, now)
 	if err := p.Reconfigure(now, Config{Name: "out", Backends: []BackendConfig{{Name: "b", Key: "b", Weight: 1}}, Together: Together{3, 0}}); err != nil {
 		t.Fatal(err)
@@ -168,12 +176,12 @@ func TestTheLimitOfWarmSessionsIsShared(t *testing.T) {
 		}
 		return n
 	}
-	if n := count(); n != 3 {
-		t.Errorf("%d warm sessions, want the share of 3", n)
+	if n := count(); n != 1 {
+		t.Errorf("%d warm sessions, want a part of the share of 3", n)
 	}
 	s.pool.SetQuotas(s.now, []Quota{{Backend: WarmQuota, Sessions: 6, Until: s.now.Add(time.Second), Then: 3}})
-	if n := count(); n != 3 {
-		t.Errorf("%d more, want 3", n)
+	if n := count(); n != 5 {
+		t.Errorf("%d more, want 5", n)
 	}
 	s.wait(time.Second)
 	if n := count(); n != 0 {

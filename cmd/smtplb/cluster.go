@@ -99,6 +99,13 @@ func (d *daemon) agree(before *cluster.Handed) error {
 	return nil
 }
 
+// refresh has pools that are new, or have other limits, go by what was agreed on.
+func (a *agreement) refresh() {
+	if a.node != nil {
+		a.node.Refresh()
+	}
+}
+
 // leave ends the talk at the end of the process, which has no session any more; over
 // tells that another has replaced it.
 func (a *agreement) leave(log *zap.Logger, over bool) {

@@ -246,6 +246,7 @@ func (d *daemon) run(ctx context.Context) error {
 		}
 	} else {
 		d.readState()
+		d.cluster.refresh()
 	}
 	d.plans = nil
 	served := make(chan error, 1)

@@ -128,6 +128,7 @@ func (d *daemon) reload(ctx context.Context, by string) (done admin.Reloaded, er
 		}
 	}
 	was := d.replacePools(pools)
+	d.cluster.refresh()
 	if err := d.server.Reload(d.listeners(cfg, plans)); err != nil {
 		d.replacePools(was)
 		return done, err
@@ -141,6 +142,7 @@ func (d *daemon) reload(ctx context.Context, by string) (done admin.Reloaded, er
 			d.log.Error("reload", zap.String("pool", name), zap.Error(err)) // never seen: it was checked
 		}
 	}
+	d.cluster.refresh()
 	for name, r := range was {
 		if pools[name] == nil {
 			r.stop() // its sessions go on

@@ -125,7 +125,7 @@ func (b *book) item(now time.Time, key string) *item {
 }
 
 // keep is what a balancer does not lend of its share: something to begin with, where it does not know what the process before has lent,
-// and where who has borrowed is gone.
+// and where who has borrowed is gone. A pool uses no more before it is told (balancer.Together).
 func keep(share int) int {
 	if share < 2 {
 		return 0

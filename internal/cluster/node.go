@@ -190,6 +190,9 @@ func (n *Node) HandOver() Handed {
 	return Handed{n.book.inc, n.book.lent(), n.book.borrows()}
 }
 
+// Refresh has hold what holds, at once: for who has changed something that Read returns. It does nothing before Open and after Close.
+func (n *Node) Refresh() { n.tick(time.Now()) }
+
 func (n *Node) run(stop <-chan struct{}) {
 	t := time.NewTicker(tickTime)
 	defer t.Stop()

@@ -288,3 +288,26 @@ func TestProcessesAreInOrder(t *testing.T) {
 		t.Errorf("%d, %v", n.book.inc, err)
 	}
 }
+
+// What has changed where limits are read holds when Refresh returns, and not before Open or after Close.
+func TestRefresh(t *testing.T) {
+	s := newSite(t, config(freeAddresses(t, 2), 0), 10)
+	if s.node.Refresh(); s.may() != 0 {
+		t.Error("something holds before Open")
+	}
+	if err := s.node.Open(); err != nil {
+		t.Fatal(err)
+	}
+	s.set(func() { s.limit = 80 })
+	s.node.Refresh()
+	if n := s.may(); n != 10 { // a quarter of 40, as nobody has said what is lent
+		t.Errorf("%d may run", n)
+	}
+	if err := s.node.Close(false); err != nil {
+		t.Fatal(err)
+	}
+	s.set(func() { s.limit = 10 })
+	if s.node.Refresh(); s.may() != 10 {
+		t.Error("it holds after Close")
+	}
+}
