@@ -101,6 +101,7 @@ func limited(t *testing.T) *relays {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pool.SetQuotas(time.Now(), []balancer.Quota{{Backend: 0, Sessions: 10, Then: 10}})
 	return &relays{name: "out", balancer: pool}
 }
 

@@ -325,6 +325,16 @@ func (b *book) lent() Lent {
 	return b.sums(b.before, func(p *pair) int { return p.reserved })
 }
 
+// unknown tells whether more than lent may be reserved for peers, as the process before may have lent it.
+func (b *book) unknown() bool {
+	for _, it := range b.items {
+		if slices.ContainsFunc(it.pairs, func(p *pair) bool { return p.unknown }) {
+			return true
+		}
+	}
+	return false
+}
+
 // borrows is what this balancer has of its peers.
 func (b *book) borrows() Lent {
 	return b.sums(b.held, func(p *pair) int { return p.held })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -19,6 +20,8 @@ type journal struct {
 type noted struct {
 	Inc  uint64 `json:"process"`
 	Lent Lent   `json:"lent"`
+
+	Unknown bool `json:"unknown,omitempty"` // more may be lent: the process did not know what the one before has lent
 }
 
 // read returns what the process before has noted; Lent is nil where nobody knows. No file in a directory that is there means that
@@ -67,9 +70,9 @@ func (n *noted) covers(lent Lent) bool {
 const tidyTime = 10 * time.Second
 
 // note writes what is lent, unless what is written covers it and is not old.
-func (j *journal) note(now time.Time, inc uint64, lent Lent) error {
-	n := noted{inc, lent}
-	if j.file == "" || j.written.Inc == inc && j.written.covers(lent) && (now.Sub(j.at) < tidyTime || n.covers(j.written.Lent)) {
+func (j *journal) note(now time.Time, n noted) error {
+	same := j.written.Inc == n.Inc && j.written.Unknown == n.Unknown
+	if j.file == "" || same && j.written.covers(n.Lent) && (now.Sub(j.at) < tidyTime || n.covers(j.written.Lent)) {
 		return nil
 	}
 	text, err := json.Marshal(n)
@@ -80,6 +83,9 @@ func (j *journal) note(now time.Time, inc uint64, lent Lent) error {
 		return err
 	}
 	if err := os.Rename(j.file+".new", j.file); err != nil {
+		return err
+	}
+	if err := syncDirectory(filepath.Dir(j.file)); err != nil {
 		return err
 	}
 	j.written, j.at = n, now
@@ -94,4 +100,13 @@ func writeSynced(name string, text []byte) error {
 	}
 	_, err = f.Write(text)
 	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// syncDirectory has the names in a directory on the disk when it returns: until then a machine that falls may find the file before.
+func syncDirectory(name string) error {
+	d, err := os.Open(name) //nolint:gosec // the state directory
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

@@ -51,6 +51,8 @@ type Handed struct {
 	Inc  uint64 `json:"process"`
 	Lent Lent   `json:"lent"`
 	Held Lent   `json:"held"`
+
+	Unknown bool `json:"unknown,omitempty"` // more may be lent
 }
 
 // Node is one balancer among others. New makes one, Open has it begin.
@@ -80,15 +82,15 @@ func New(c Config) (*Node, error) {
 		exchange: exchange{map[tierKey]map[string]*tierHeard{}}, reach: map[string]string{}, said: map[string]time.Time{},
 	}
 	before, err := n.journal.read()
-	lent, held := before.Lent, Lent(nil)
+	handed := Handed{Inc: before.Inc, Lent: before.Lent, Unknown: before.Unknown}
 	if c.Before != nil {
-		lent, held = c.Before.Lent, c.Before.Held
-		before.Inc = max(before.Inc, c.Before.Inc)
-		if lent == nil {
-			lent = Lent{}
+		handed = *c.Before
+		handed.Inc = max(before.Inc, handed.Inc)
+		if handed.Lent == nil {
+			handed.Lent = Lent{}
 		}
 	}
-	n.begin(Handed{before.Inc, lent, held})
+	n.begin(handed)
 	return n, err
 }
 
@@ -101,18 +103,19 @@ func (n *Node) begin(before Handed) {
 	}
 	inc := max(uint64(now.UnixNano()), before.Inc+1) //nolint:gosec // after 1970
 	n.book = newBook(now, n.config.Bind.String(), peers, inc, n.config.Hold, before.Lent, before.Held)
+	n.book.knows = n.book.knows && !before.Unknown
 }
 
 // takeBack is what is known after a process that it was handed over to, and that has ended. What that one has lent is in the journal;
 // without one nobody knows.
 func (n *Node) takeBack() Handed {
-	before := Handed{n.book.inc, nil, n.book.borrows()}
+	before := Handed{Inc: n.book.inc, Held: n.book.borrows()}
 	noted, err := n.journal.read()
 	if err != nil || noted.Lent == nil {
 		return before
 	}
 	n.journal.written = noted // it is not what this process has written
-	before.Inc, before.Lent = max(before.Inc, noted.Inc), n.book.lent()
+	before.Inc, before.Lent, before.Unknown = max(before.Inc, noted.Inc), n.book.lent(), noted.Unknown || n.book.unknown()
 	for key, byPeer := range noted.Lent {
 		if before.Lent[key] == nil {
 			before.Lent[key] = map[string]int{}
@@ -187,7 +190,7 @@ func (n *Node) HandOver() Handed {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.handed = true
-	return Handed{n.book.inc, n.book.lent(), n.book.borrows()}
+	return Handed{n.book.inc, n.book.lent(), n.book.borrows(), n.book.unknown()}
 }
 
 // Refresh has hold what holds, at once: for who has changed something that Read returns. It does nothing before Open and after Close.
@@ -233,7 +236,7 @@ func (n *Node) tickLocked(now time.Time) {
 	ceilings, uses := n.config.Read(now)
 	grants := n.book.plan(now, ceilings)
 	here := n.config.Apply(now, grants, n.exchange.news(func(name string) bool { return n.book.near(now, name) }))
-	note := func(lent Lent) error { return n.journal.note(now, n.book.inc, lent) }
+	note := func(lent Lent) error { return n.journal.note(now, noted{n.book.inc, lent, n.book.unknown()}) }
 	err := n.book.commit(now, here, note)
 	if err == nil {
 		err = note(n.book.lent())

@@ -311,3 +311,44 @@ func TestRefresh(t *testing.T) {
 		t.Error("it holds after Close")
 	}
 }
+
+// That nobody knows what was lent is not forgotten by the next process.
+func TestWhatIsNotKnownIsNotKnownByTheNextProcess(t *testing.T) {
+	all := freeAddresses(t, 2)
+	c := config(all, 0)
+	c.Journal = filepath.Join(t.TempDir(), "cluster.json")
+	if err := os.WriteFile(c.Journal, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &site{limit: 40}
+	c.Read, c.Apply, c.Told = s.read, s.apply, s.told
+	s.node, _ = New(c)
+	if err := s.node.Open(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.node.Close(false); err != nil || s.may() != 5 {
+		t.Fatalf("%v: %d may run", err, s.may())
+	}
+	restarted := openSite(t, c, 40)
+	if n := restarted.may(); n != 5 {
+		t.Errorf("%d may run after a restart, want a quarter of 20", n)
+	}
+	if err := restarted.node.Close(false); err != nil {
+		t.Fatal(err)
+	}
+	handed := restarted.node.HandOver()
+	upgraded := c
+	upgraded.Before = &handed
+	next := openSite(t, upgraded, 40)
+	if n := next.may(); n != 5 {
+		t.Errorf("%d may run after an upgrade, want a quarter of 20", n)
+	}
+	openSite(t, config(all, 1), 40)
+	eventually(t, "all of its share, as the peer has said what it holds", func() bool { return next.may() >= 20 })
+	if err := next.node.Close(false); err != nil {
+		t.Fatal(err)
+	}
+	if n := openSite(t, c, 40).may(); n < 15 {
+		t.Errorf("%d may run after another restart", n)
+	}
+}
