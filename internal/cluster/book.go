@@ -388,6 +388,9 @@ func (b *book) receive(now time.Time, m *message) error {
 		}
 		return nil
 	}
+	if p.left {
+		return nil // it was on its way when the peer left, and tells of what is over
+	}
 	forUs := m.To == b.inc
 	var until time.Time // of what it lends
 	if forUs && m.Echo > 0 && m.Echo <= b.stamp(now) {

@@ -103,3 +103,15 @@ func TestWhatAFailedSuccessorHasLentIsNotUsed(t *testing.T) {
 		}
 	}
 }
+
+// What was on its way when a peer left tells of sessions that are over.
+func TestWhoHasLeftHoldsNothing(t *testing.T) {
+	b, say, may := lender(t)
+	if err := b.receive(time.Unix(1, 0), &message{From: "b", Inc: 7, Number: 5, Stamp: 5, To: 1, Leave: true}); err != nil {
+		t.Fatal(err)
+	}
+	say(1, 4, record{Seen: 1, Held: 4})
+	if n := may(); n != 5 {
+		t.Errorf("%d of 5 may run here, want all", n)
+	}
+}
