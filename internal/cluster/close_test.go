@@ -62,8 +62,7 @@ func TestCloseWaitsForNoPeer(t *testing.T) {
 				t.Error(err)
 			}
 		case <-time.After(5 * time.Second): // a greeting may take ten
-			t.Errorf("deaf %t: not closed", deaf)
-			<-closed
+			t.Errorf("deaf %t: not closed: %v in the end", deaf, <-closed)
 		}
 	}
 }
