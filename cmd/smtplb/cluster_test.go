@@ -95,7 +95,7 @@ func TestTheClusterIsShownToPeople(t *testing.T) {
 	text := c.text(style{})
 	for _, want := range []string{
 		"one of 4 balancers, 1 of 4 peers in reach", "others hear it, this one does not", "never", "its share waits for it",
-		"LIMIT OF ALL  SESSIONS  OWN SHARE  LENT  BORROWED  OLD PROCESSES  IN FORCE HERE", "out/relay-a         30         10     0        16              3             26",
+		"LIMIT OF ALL  MAX SESSIONS  OWN SHARE  LENT  BORROWED  OLD PROCESSES  IN FORCE HERE", "out/relay-a             30         10     0        16              3             26",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

@@ -54,7 +54,7 @@ func (c *clusterView) text(s style) string {
 		return b.String()
 	}
 	limits := table{columns: []column{
-		{head: "LIMIT OF ALL"}, {head: "SESSIONS", right: true}, {head: "OWN SHARE", right: true}, {head: "LENT", right: true},
+		{head: "LIMIT OF ALL"}, {head: "MAX SESSIONS", right: true}, {head: "OWN SHARE", right: true}, {head: "LENT", right: true},
 		{head: "BORROWED", right: true}, {head: "OLD PROCESSES", right: true}, {head: "IN FORCE HERE", right: true},
 	}}
 	for _, l := range c.Limits {
