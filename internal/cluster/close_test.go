@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,4 +114,25 @@ func TestWhoHasLeftHoldsNothing(t *testing.T) {
 	if n := may(); n != 5 {
 		t.Errorf("%d of 5 may run here, want all", n)
 	}
+}
+
+// Whoever reaches the port may connect as often as they like: only so many are kept, and the peers are heard all the same.
+func TestStrangersHoldFewConnections(t *testing.T) {
+	at := freeAddresses(t, 2)
+	openSite(t, config(at, 0), 10)
+	var open atomic.Int64
+	for range 300 {
+		c, err := net.DialTimeout("tcp", at[0].String(), 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		open.Add(1)
+		go func() {
+			_, _ = c.Read(make([]byte, 1)) // until it is closed
+			open.Add(-1)
+		}()
+	}
+	few := func() bool { return open.Load() <= mostStreams(1) }
+	smtptest.Eventually(t, 5*time.Second, few, "the others are closed") // ten seconds, by themselves
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,9 +14,48 @@ import (
 // upgrade, in which nobody is accepted, waits for them.
 type transport struct {
 	*memberlist.NetTransport
-	open  context.Context
-	dials *atomic.Int64 // so many were begun
+	open    context.Context
+	dials   *atomic.Int64 // so many were begun
+	streams chan net.Conn
 }
+
+// newTransport takes over a transport until open ends, and keeps what others hold by connecting bounded: a connection has ten
+// seconds to say something, and whoever reaches the port may begin any number of them.
+func newTransport(open context.Context, network *memberlist.NetTransport, peers int, dials *atomic.Int64) *transport {
+	t := &transport{network, open, dials, make(chan net.Conn)}
+	go t.admit(mostStreams(peers))
+	return t
+}
+
+// mostStreams are the connections that may come in at one time. A peer has one or two, now and then.
+func mostStreams(peers int) int64 { return int64(16 + 4*peers) }
+
+// admit hands on what comes in, as far as there is room for it.
+func (t *transport) admit(most int64) {
+	var there atomic.Int64
+	for {
+		select {
+		case <-t.open.Done():
+			return
+		case c := <-t.NetTransport.StreamCh():
+			if there.Load() >= most {
+				_ = c.Close()
+				continue
+			}
+			there.Add(1)
+			leave := sync.OnceFunc(func() { there.Add(-1) })
+			select {
+			case t.streams <- &conn{c, func() bool { leave(); return true }}:
+			case <-t.open.Done():
+				_ = c.Close()
+				return
+			}
+		}
+	}
+}
+
+// StreamCh is what memberlist takes connections from.
+func (t *transport) StreamCh() <-chan net.Conn { return t.streams }
 
 func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
 	return t.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)

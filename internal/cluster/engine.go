@@ -54,7 +54,7 @@ func newEngine(c *Config, receive func([]byte), complain func(string)) (*engine,
 	}
 	open, hangUp := context.WithCancel(context.Background())
 	e := &engine{peers: c.Peers, hangUp: hangUp}
-	m.Transport = &transport{network, open, &e.dials}
+	m.Transport = newTransport(open, network, len(c.Peers), &e.dials)
 	if e.list, err = memberlist.Create(m); err != nil {
 		hangUp()
 		return nil, errors.Join(bindError(c.Bind, err), network.Shutdown())
