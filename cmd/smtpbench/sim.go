@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -33,12 +34,11 @@ func newSimCommand(std streams) *cobra.Command {
 			}
 			fmt.Fprintf(std.err, "simulating a day of %d balancers with about %d sessions, on %d CPUs\n",
 				cfg.Balancers, cfg.Balancers*cfg.Sessions, runtime.GOMAXPROCS(0))
-			began, before := time.Now(), cpuTime()
-			report, err := sim.Run(cmd.Context(), cfg)
+			report, cost, err := simulated(cmd.Context(), cfg, sim.Run)
 			if err != nil {
-				return fmt.Errorf("no report: %w", err)
+				return err
 			}
-			return writeSim(std, report, simCost{(cpuTime() - before).Seconds(), time.Since(began).Seconds()}, asJSON)
+			return writeSim(std, report, cost, asJSON)
 		},
 	}
 	flags := cmd.Flags()
@@ -61,6 +61,16 @@ func newSimCommand(std streams) *cobra.Command {
 type simCost struct {
 	CPU  float64 `json:"cpu"`
 	Wall float64 `json:"wall"`
+}
+
+// simulated runs a simulation, and says what that cost.
+func simulated[Config, Report any](ctx context.Context, cfg Config, run func(context.Context, Config) (*Report, error)) (*Report, simCost, error) {
+	began, before := time.Now(), cpuTime()
+	report, err := run(ctx, cfg)
+	if err != nil {
+		return nil, simCost{}, fmt.Errorf("no report: %w", err)
+	}
+	return report, simCost{(cpuTime() - before).Seconds(), time.Since(began).Seconds()}, nil
 }
 
 func writeSim(std streams, report *sim.Report, cost simCost, asJSON bool) error {

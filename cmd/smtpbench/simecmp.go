@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"time"
-
 	"github.com/spf13/cobra"
 
 	"smtplb/bench/sim"
@@ -24,12 +21,10 @@ func newSimECMPCommand(std streams) *cobra.Command {
 			"vain within 30 s, as each balancer has to find out by itself; each of them got another relay.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			began, before := time.Now(), cpuTime()
-			report, err := sim.RunSpread(cmd.Context(), cfg)
+			report, cost, err := simulated(cmd.Context(), cfg, sim.RunSpread)
 			if err != nil {
-				return fmt.Errorf("no report: %w", err)
+				return err
 			}
-			cost := simCost{(cpuTime() - before).Seconds(), time.Since(began).Seconds()}
 			if asJSON {
 				return writeJSON(std.out, struct {
 					*sim.SpreadReport

@@ -2,8 +2,6 @@ package ha
 
 import (
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -60,14 +58,7 @@ func TestBirdConf(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		file := filepath.Join("testdata", name+".conf")
-		want, err := os.ReadFile(file)
-		if err != nil {
-			t.Error(err)
-		}
-		if got != string(want) {
-			t.Errorf("%s: is not %s, but\n%s", name, file, got)
-		}
+		wantFile(t, name, got)
 	}
 }
 

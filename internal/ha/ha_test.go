@@ -41,14 +41,20 @@ func TestKeepalivedConf(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		file := filepath.Join("testdata", name+".conf")
-		want, err := os.ReadFile(file)
-		if err != nil {
-			t.Error(err)
-		}
-		if got != string(want) {
-			t.Errorf("%s: is not %s, but\n%s", name, file, got)
-		}
+		wantFile(t, name, got)
+	}
+}
+
+// wantFile holds a configuration against the one of testdata with that name.
+func wantFile(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".conf")
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Error(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: is not %s, but\n%s", name, file, got)
 	}
 }
 
