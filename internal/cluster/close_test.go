@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -135,4 +136,43 @@ func TestStrangersHoldFewConnections(t *testing.T) {
 	}
 	few := func() bool { return open.Load() <= mostStreams(1) }
 	smtptest.Eventually(t, 5*time.Second, few, "the others are closed") // ten seconds, by themselves
+}
+
+// Connections that come while it closes hold nothing up.
+func TestCloseWaitsForNoStranger(t *testing.T) {
+	for range 10 {
+		at := freeAddresses(t, 2)
+		s := openSite(t, config(at, 0), 10)
+		stop := make(chan struct{})
+		var dialed atomic.Int64
+		var dialing sync.WaitGroup
+		for range 8 {
+			dialing.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if c, err := net.DialTimeout("tcp", at[0].String(), time.Second); err == nil {
+						dialed.Add(1)
+						_ = c.Close()
+					}
+				}
+			})
+		}
+		smtptest.Eventually(t, 10*time.Second, func() bool { return dialed.Load() > 50 }, "they connect")
+		closed := make(chan error, 1)
+		go func() { closed <- s.node.Close(false) }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("it does not close")
+		}
+		close(stop)
+		dialing.Wait()
+	}
 }

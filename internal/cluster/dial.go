@@ -17,12 +17,14 @@ type transport struct {
 	open    context.Context
 	dials   *atomic.Int64 // so many were begun
 	streams chan net.Conn
+	over    chan struct{} // closed when nothing comes in any more
+	once    sync.Once     // closes it
 }
 
 // newTransport takes over a transport until open ends, and keeps what others hold by connecting bounded: a connection has ten
 // seconds to say something, and whoever reaches the port may begin any number of them.
 func newTransport(open context.Context, network *memberlist.NetTransport, peers int, dials *atomic.Int64) *transport {
-	t := &transport{network, open, dials, make(chan net.Conn)}
+	t := &transport{NetTransport: network, open: open, dials: dials, streams: make(chan net.Conn), over: make(chan struct{})}
 	go t.admit(mostStreams(peers))
 	return t
 }
@@ -30,15 +32,16 @@ func newTransport(open context.Context, network *memberlist.NetTransport, peers 
 // mostStreams are the connections that may come in at one time. A peer has one or two, now and then.
 func mostStreams(peers int) int64 { return int64(16 + 4*peers) }
 
-// admit hands on what comes in, as far as there is room for it.
+// admit hands on what comes in, as far as there is room for it. It takes everything until the listener is closed, which waits for
+// what it has accepted to be taken.
 func (t *transport) admit(most int64) {
 	var there atomic.Int64
 	for {
 		select {
-		case <-t.open.Done():
+		case <-t.over:
 			return
 		case c := <-t.NetTransport.StreamCh():
-			if there.Load() >= most {
+			if there.Load() >= most || t.open.Err() != nil {
 				_ = c.Close()
 				continue
 			}
@@ -48,10 +51,16 @@ func (t *transport) admit(most int64) {
 			case t.streams <- &conn{c, func() bool { leave(); return true }}:
 			case <-t.open.Done():
 				_ = c.Close()
-				return
 			}
 		}
 	}
+}
+
+// Shutdown ends what comes in.
+func (t *transport) Shutdown() error {
+	err := t.NetTransport.Shutdown()
+	t.once.Do(func() { close(t.over) })
+	return err
 }
 
 // StreamCh is what memberlist takes connections from.

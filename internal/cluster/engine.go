@@ -57,7 +57,7 @@ func newEngine(c *Config, receive func([]byte), complain func(string)) (*engine,
 	m.Transport = newTransport(open, network, len(c.Peers), &e.dials)
 	if e.list, err = memberlist.Create(m); err != nil {
 		hangUp()
-		return nil, errors.Join(bindError(c.Bind, err), network.Shutdown())
+		return nil, errors.Join(bindError(c.Bind, err), m.Transport.Shutdown())
 	}
 	return e, nil
 }
