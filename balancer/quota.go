@@ -26,8 +26,9 @@ func (t Together) Share(limit int) int {
 	return share
 }
 
-// first is what of a limit may be used before anybody has said how much: what a balancer keeps of its share, whoever asks for it.
-func (t Together) first(limit int) int {
+// Keep is what a balancer does not lend of its share, whoever asks: something to begin with, before anybody has said how much it may
+// use, and where who has borrowed is gone.
+func (t Together) Keep(limit int) int {
 	share := t.Share(limit)
 	switch {
 	case t.Balancers <= 1:
@@ -69,7 +70,7 @@ func (q *quota) limit(room, configured int64, was, is Together) int64 {
 		return math.MaxInt64
 	case before == 0 || was != is:
 		*q = quota{configured: configured}
-		return int64(is.first(int(configured)))
+		return int64(is.Keep(int(configured)))
 	case is.Balancers <= 1:
 		*q = quota{configured: configured}
 		return configured

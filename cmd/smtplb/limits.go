@@ -96,10 +96,10 @@ func (d *daemon) readLimits(now time.Time) (ceilings []cluster.Ceiling, uses []c
 			}
 			at[key] = len(ceilings)
 			a.places[key] = &limitPlace{limitAt: here, gone: l.Gone}
-			ceilings = append(ceilings, cluster.Ceiling{
-				Key: key, Limit: l.Limit, Share: a.together.Share(l.Limit), Here: l.Active, Elder: elder[key], Busy: busy && !l.Gone,
-			})
-			a.known[key] = cluster.Ceiling{Key: key, Limit: l.Limit, Share: a.together.Share(l.Limit)}
+			c := cluster.Ceiling{Key: key, Limit: l.Limit, Share: a.together.Share(l.Limit), Keep: a.together.Keep(l.Limit)}
+			a.known[key] = c
+			c.Here, c.Elder, c.Busy = l.Active, elder[key], busy && !l.Gone
+			ceilings = append(ceilings, c)
 		}
 	}
 	for key, c := range a.known {

@@ -23,6 +23,7 @@ type Ceiling struct {
 	Key   string // the same at all balancers
 	Limit int    // as configured here, 1 at least
 	Share int    // of it, what is this balancer's own
+	Keep  int    // of the share, what is lent to nobody: it may be used even where it is not known what the process before has lent
 	Here  int    // sessions that run here
 	Elder int    // sessions that a process may have that this one has replaced
 	Busy  bool   // there are new sessions
@@ -124,15 +125,6 @@ func (b *book) item(now time.Time, key string) *item {
 	return it
 }
 
-// keep is what a balancer does not lend of its share: something to begin with, where it does not know what the process before has lent,
-// and where who has borrowed is gone. A pool uses no more before it is told (balancer.Together).
-func keep(share int) int {
-	if share < 2 {
-		return 0
-	}
-	return max(1, share/4)
-}
-
 // reserved is what of the share is not this balancer's to use.
 func (it *item) reserved() int {
 	sum, unknown := 0, false
@@ -141,7 +133,7 @@ func (it *item) reserved() int {
 		unknown = unknown || p.unknown
 	}
 	if unknown {
-		sum = max(sum, it.Share-keep(it.Share))
+		sum = max(sum, it.Share-it.Keep)
 	}
 	return sum
 }
@@ -177,7 +169,7 @@ func (it *item) want() int {
 // lendable is what of the share others may have.
 func (it *item) lendable() int {
 	if it.seen {
-		return it.Share - min(max(it.want(), keep(it.Share)), it.Share)
+		return it.Share - min(max(it.want(), it.Keep), it.Share)
 	}
 	return 0
 }

@@ -152,7 +152,7 @@ func TestWhatCannotBeNotedIsNotLent(t *testing.T) {
 	b := newBook(time.Unix(0, 0), "a", []string{"b"}, 1, 0, Lent{}, nil)
 	full := errors.New("disk full")
 	now := time.Unix(1, 0)
-	c := []Ceiling{{Key: key, Limit: 10, Share: 5}}
+	c := []Ceiling{{Key: key, Limit: 10, Share: 5, Keep: 1}}
 	b.plan(now, c)
 	if err := b.receive(now, &message{Version: version, From: "b", Inc: 7, Number: 1, Stamp: 1, To: 1, Records: []record{{Key: key, Limit: 10, Seen: 0, Ask: 4}}}); err != nil {
 		t.Fatal(err)
@@ -211,7 +211,7 @@ func lender(t *testing.T) (b *book, say func(to, number uint64, r record), may f
 	}
 	may = func() int {
 		t.Helper()
-		grants := b.plan(now, []Ceiling{{Key: key, Limit: 10, Share: 5}})
+		grants := b.plan(now, []Ceiling{{Key: key, Limit: 10, Share: 5, Keep: 1}})
 		if err := b.commit(now, nil, func(Lent) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
@@ -260,7 +260,7 @@ func TestAReportToTheProcessBeforeFreesNothing(t *testing.T) {
 	b := newBook(time.Unix(2, 0), "a", []string{"b"}, 2, 0, old.lent(), nil)
 	now := time.Unix(3, 0)
 	plan := func() int {
-		return b.plan(now, []Ceiling{{Key: key, Limit: 10, Share: 5}})[0].Sessions
+		return b.plan(now, []Ceiling{{Key: key, Limit: 10, Share: 5, Keep: 1}})[0].Sessions
 	}
 	if n := plan(); n != 1 {
 		t.Fatalf("%d may run, want 1", n)
@@ -284,7 +284,7 @@ func TestAnOfferEndsWithItsProcess(t *testing.T) {
 	b := newBook(time.Unix(0, 0), "a", []string{"b"}, 1, 0, Lent{}, nil)
 	now := time.Unix(1, 0)
 	plan := func() int {
-		return b.plan(now, []Ceiling{{Key: key, Limit: 10, Share: 5, Here: 5, Busy: true}})[0].Sessions
+		return b.plan(now, []Ceiling{{Key: key, Limit: 10, Share: 5, Keep: 1, Here: 5, Busy: true}})[0].Sessions
 	}
 	plan()
 	m := &message{From: "b", Inc: 7, Number: 1, Stamp: 1, To: 1, Echo: b.stamp(now), Records: []record{{Key: key, Limit: 10, Seq: 3, Offer: 4}}}

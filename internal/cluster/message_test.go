@@ -50,7 +50,7 @@ func FuzzReceive(f *testing.F) {
 		}
 		now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 		b := newBook(now, "192.0.2.1:7946", []string{"192.0.2.2:7946"}, 3, time.Minute, Lent{}, nil)
-		c := []Ceiling{{Key: key, Limit: 20, Share: 10, Busy: true}}
+		c := []Ceiling{{Key: key, Limit: 20, Share: 10, Keep: 2, Busy: true}}
 		b.plan(now, c)
 		x := exchange{map[tierKey]map[string]*tierHeard{}}
 		for i := range 3 {
@@ -88,7 +88,7 @@ func TestMessagesFitIntoPackets(t *testing.T) {
 	b := newBook(now, "192.0.2.1:7946", []string{"192.0.2.2:7946"}, 1, time.Minute, Lent{}, nil)
 	var c []Ceiling
 	for i := range 1000 {
-		c = append(c, Ceiling{Key: "outbound/relay-" + strings.Repeat("x", i%60) + string(rune('a'+i%26)) + time.Duration(i).String(), Limit: 100, Share: 50})
+		c = append(c, Ceiling{Key: "outbound/relay-" + strings.Repeat("x", i%60) + string(rune('a'+i%26)) + time.Duration(i).String(), Limit: 100, Share: 50, Keep: 12})
 	}
 	b.plan(now, c)
 	told := map[string]bool{}

@@ -106,7 +106,7 @@ func (m *machine) tick() {
 		e.claim = min(e.claim, e.running)
 		elder += e.claim
 	}
-	c := Ceiling{Key: key, Limit: w.limit, Share: m.share(), Here: p.running, Elder: elder, Busy: p.asked}
+	c := Ceiling{Key: key, Limit: w.limit, Share: m.share(), Keep: kept(m.share()), Here: p.running, Elder: elder, Busy: p.asked}
 	p.asked = false
 	p.grant = p.book.plan(w.now, []Ceiling{c})[0]
 	if w.between() {

@@ -35,11 +35,14 @@ type site struct {
 	tiers  []TierUse
 }
 
+// kept is what these balancers lend to nobody.
+func kept(share int) int { return min(share/2, max(1, share/4)) }
+
 func (s *site) read(time.Time) ([]Ceiling, []TierUse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	share := s.limit / (len(s.node.config.Peers) + 1)
-	return []Ceiling{{Key: key, Limit: s.limit, Share: share, Here: s.use, Busy: s.use > 0}}, slices.Clone(s.tiers)
+	return []Ceiling{{Key: key, Limit: s.limit, Share: share, Keep: kept(share), Here: s.use, Busy: s.use > 0}}, slices.Clone(s.tiers)
 }
 
 func (s *site) apply(_ time.Time, grants []Grant, news []TierNews) map[string]int {
