@@ -76,8 +76,9 @@ func (q *quota) limit(room, configured int64, was, is Together) int64 {
 		return configured
 	default:
 		less := min(int64(is.Share(int(configured))-is.Share(int(before))), 0)
-		q.then = max(q.then+less, 0)
-		return max(room+less, 0)
+		in := func(n int64) int64 { return min(max(n+less, 0), configured) }
+		q.then = in(q.then)
+		return in(room)
 	}
 }
 

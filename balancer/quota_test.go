@@ -123,6 +123,7 @@ func TestAnotherLimitKeepsTheQuota(t *testing.T) {
 		{name: "the same", quota: 17, limit: 30, is: Together{3, 0}, want: 17},
 		{name: "a higher one", quota: 17, limit: 60, is: Together{3, 0}, want: 17},
 		{name: "a lower one", quota: 17, limit: 15, is: Together{3, 0}, want: 12},
+		{name: "a lower one than what is left", quota: 26, limit: 12, is: Together{3, 0}, want: 12},
 		{name: "a lower one, where most is lent", quota: 2, limit: 3, is: Together{3, 0}, want: 0},
 		{name: "none", quota: 17, limit: 0, is: Together{3, 0}, want: 0},
 		{name: "more balancers", quota: 17, limit: 30, is: Together{5, 0}, want: 1},

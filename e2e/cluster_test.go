@@ -3,6 +3,7 @@ package e2e
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -219,6 +220,22 @@ func (g *together) close(i, n int) {
 	g.held[i] = g.held[i][n:]
 }
 
+// quotas is how many sessions all balancers may have at their one relay.
+func (g *together) quotas(t *testing.T) (sum int) {
+	t.Helper()
+	for _, p := range g.all {
+		_, text := p.get(t, "/api/v1/status")
+		var view struct {
+			Cluster struct{ Limits []struct{ Quota int } }
+		}
+		if err := json.Unmarshal([]byte(text), &view); err != nil || len(view.Cluster.Limits) != 1 {
+			t.Fatalf("%v: %s", err, text)
+		}
+		sum += view.Cluster.Limits[0].Quota
+	}
+	return sum
+}
+
 // kill kills a balancer and waits until the others know.
 func (g *together) kill(t *testing.T, i int) {
 	t.Helper()
@@ -316,6 +333,7 @@ func TestBalancersShareALimit(t *testing.T) {
 		text := strings.Replace(g.sites[i].text(), "max_sessions: 30", "max_sessions: 9", 1)
 		p.reloadText(t, text, "reloaded", func() { p.signal(syscall.SIGHUP) })
 	}
+	smtptest.Eventually(t, patience, func() bool { return g.quotas(t) <= 9 }, "what was lent of the former limit is back")
 	g.fill(t, 1, 5)
 	g.grab(t, 0, 1, 2)
 	m.hold(t, "another limit")
