@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -52,20 +53,26 @@ func (l *birdLab) hold(t *testing.T, h heldSessions, want int, nodes ...*birdNod
 	t.Fatalf("not every balancer has %d sessions", want)
 }
 
-// broken tells how many held sessions of a balancer do not go on; they are no
-// longer held then.
-func (h heldSessions) broken(n *birdNode) (count int) {
+// broken tells of the held sessions of a balancer that do not go on, a line each;
+// they are no longer held then.
+func (h heldSessions) broken(n *birdNode) (lines []string) {
 	var alive []*smtptest.Client
 	for _, client := range h[n] {
 		if code, _, err := client.Cmd("NOOP"); err != nil || code != 250 {
+			address := client.Conn().LocalAddr().String()
+			lines = append(lines, fmt.Sprintf("%s %s: %d %v", time.Now().Format("15:04:05.000"), address, code, err))
+			for line := range strings.Lines(n.smtplb.log.text()) {
+				if strings.Contains(line, `"`+address+`"`) {
+					lines = append(lines, strings.TrimSpace(line))
+				}
+			}
 			client.Close()
-			count++
 			continue
 		}
 		alive = append(alive, client)
 	}
 	h[n] = alive
-	return count
+	return lines
 }
 
 // quit ends those of a balancer in order.
@@ -210,12 +217,12 @@ func (c *birdCase) run(t *testing.T, l *birdLab, h heldSessions, prober *haProbe
 	took, failed := prober.outage(began, "220")
 	cut, refused, unsure := l.sent(t, source, birdMessages)
 	for _, o := range others {
-		if broken := h.broken(o); broken > 0 {
-			t.Errorf("%d of %d sessions broke at %s, to which nothing happened", broken, before[o], o.name)
+		if broken := h.broken(o); len(broken) > 0 {
+			t.Errorf("of %d sessions there broke at %s, to which nothing happened:\n%s", before[o], o.name, strings.Join(broken, "\n"))
 		}
 	}
 	noOrphans(t, known, others...)
-	broken := h.broken(n)
+	broken := len(h.broken(n))
 	// Not the probes: a tenth of a second is all that they wait.
 	if c.gentle && int64(broken)+cut+refused+unsure > 0 {
 		t.Errorf("sessions broken %d, cut %d, not begun %d, want none", broken, cut, refused)
@@ -233,8 +240,8 @@ func (c *birdCase) run(t *testing.T, l *birdLab, h heldSessions, prober *haProbe
 	l.converged(t, three...)
 	prober.good(t, 20, "220")
 	for _, o := range others {
-		if broken := h.broken(o); broken > 0 {
-			t.Errorf("%d sessions broke at %s when %s came back", broken, o.name, n.name)
+		if broken := h.broken(o); len(broken) > 0 {
+			t.Errorf("there broke at %s, when %s came back:\n%s", o.name, n.name, strings.Join(broken, "\n"))
 		}
 	}
 	h.broken(n)
@@ -275,7 +282,7 @@ func addOne(t *testing.T, l *birdLab, h heldSessions, prober *haProber) {
 	broken, all := 0, 0
 	for _, n := range three {
 		all += len(h[n])
-		broken += h.broken(n)
+		broken += len(h.broken(n))
 	}
 	noOrphans(t, known, three...)
 	if int64(broken)+cut+refused+unsure > 0 {
