@@ -43,7 +43,7 @@ func atMostOf(s *samples, part float64, rivals ...string) (*result.Bar, string) 
 		note = fmt.Sprintf("The bar is of the cheaper of %s; only %s was measured.", names, best)
 	}
 	bar := judge(text+" ("+perRound+")", s.ratio(best), func(got float64) bool { return got <= part })
-	if !bar.Met && s.has(floor) && s.has(smtplb) {
+	if bar.Verdict == result.Missed && s.has(floor) && s.has(smtplb) {
 		reachable(s, bar, part, best)
 	}
 	return bar, note
@@ -61,7 +61,24 @@ func reachable(s *samples, bar *result.Bar, part float64, best string) {
 	}
 	bar.Text += fmt.Sprintf("; the floor, a session's system calls and nothing else, is at %.2f itself, and smtplb at %.2f of the floor, at most %.2f",
 		least, above, barFloor)
-	bar.OutOfReach = above <= barFloor
+	if above <= barFloor {
+		bar.Verdict = result.OutOfReach
+	}
+}
+
+// notAbove judges whether smtplb is above a rival, by the medians of their rounds. What is above by less than the samples can
+// tell is not decided: there the interval of the difference, by resampling, has 0 in it.
+func notAbove(s *samples, rival, text, unit string) *result.Bar {
+	bar := judge("", s.median(smtplb)-s.median(rival), func(got float64) bool { return got <= 0 })
+	low, high := s.difference(smtplb, rival)
+	bar.Text = fmt.Sprintf("%s: at most 0 %s (difference of the medians)", text, unit)
+	if bar.Verdict != result.NotMeasured {
+		bar.Text += fmt.Sprintf("; resampled, it is %.3g to %.3g in 95 of 100 cases", low, high)
+	}
+	if bar.Verdict == result.Missed && low <= 0 {
+		bar.Verdict = result.Undecided
+	}
+	return bar
 }
 
 func countOf(s *samples, peers []string) int {
@@ -77,17 +94,20 @@ func countOf(s *samples, peers []string) int {
 // judge makes a bar. What was not measured does not meet it.
 func judge(text string, got float64, met func(float64) bool) *result.Bar {
 	if math.IsNaN(got) || math.IsInf(got, 0) {
-		return &result.Bar{Text: text + ": not measured"}
+		return &result.Bar{Text: text, Verdict: result.NotMeasured}
 	}
-	return &result.Bar{Text: text, Got: got, Met: met(got)}
+	return &result.Bar{Text: text, Got: got, Verdict: result.MetIf(met(got))}
 }
 
-// Missed returns the bars that were missed, as "title: text: got", but for those
-// that are out of reach.
+// Missed returns the bars that were missed or not measured, as "title: got, want text".
 func Missed(c *result.Comparison) []string {
 	var missed []string
 	note := func(title string, bar *result.Bar) {
-		if bar != nil && !bar.Met && !bar.OutOfReach {
+		switch {
+		case bar == nil || !bar.Verdict.Failed():
+		case bar.Verdict == result.NotMeasured:
+			missed = append(missed, fmt.Sprintf("%s: not measured, want %s", title, bar.Text))
+		default:
 			missed = append(missed, fmt.Sprintf("%s: %.4g, want %s", title, bar.Got, bar.Text))
 		}
 	}

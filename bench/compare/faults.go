@@ -222,7 +222,7 @@ func faultBar(m result.Matrix) *result.Bar {
 		}
 	}
 	if seen < len(faultCases()) {
-		return &result.Bar{Text: text + ": not measured"}
+		return &result.Bar{Text: text, Verdict: result.NotMeasured}
 	}
-	return &result.Bar{Text: text, Got: bad, Met: bad == 0}
+	return &result.Bar{Text: text, Got: bad, Verdict: result.MetIf(bad == 0)}
 }

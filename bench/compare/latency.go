@@ -135,8 +135,7 @@ func (l *lab) added(st latencyStage, p percentile, total *samples, how string) {
 		Cells: added.cells(l.peers, 1),
 	}
 	if p.bar && added.has(haproxy) {
-		m.Bar = judge("what smtplb adds, less what haproxy adds: at most 0 ms (difference of the medians)",
-			added.median(smtplb)-added.median(haproxy), func(got float64) bool { return got <= 0 })
+		m.Bar = notAbove(added, haproxy, "what smtplb adds, less what haproxy adds", m.Unit)
 	} else if p.bar {
 		m.Note = "No bar: haproxy was not measured."
 	}

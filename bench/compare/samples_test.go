@@ -145,7 +145,7 @@ func TestAtMostOfTheCheaper(t *testing.T) {
 			if (bar != nil) != test.bar || (caveat != "") != test.caveats {
 				t.Fatalf("bar %+v, caveat %q", bar, caveat)
 			}
-			if bar != nil && (bar.Met != test.met || !same(bar.Got, test.got)) {
+			if bar != nil && ((bar.Verdict == result.Met) != test.met || !same(bar.Got, test.got)) {
 				t.Errorf("bar %+v, want %v and %v", bar, test.got, test.met)
 			}
 		})
@@ -169,7 +169,7 @@ func TestBarBelowTheFloor(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			bar, _ := atMostOf(table(map[string][]float64{smtplb: {test.smtplb}, floor: {test.floor}, haproxy: {11}, nginx: {10}}), 0.9, haproxy, nginx)
-			if bar.Met != test.met || bar.OutOfReach != test.beyond || strings.Contains(bar.Text, "floor") != test.speaks {
+			if (bar.Verdict == result.Met) != test.met || (bar.Verdict == result.OutOfReach) != test.beyond || strings.Contains(bar.Text, "floor") != test.speaks {
 				t.Errorf("bar %+v, want %+v", bar, test)
 			}
 			missed := Missed(&result.Comparison{Measures: []result.Measure{{Title: "CPU", Bar: bar}}})
@@ -180,16 +180,49 @@ func TestBarBelowTheFloor(t *testing.T) {
 	}
 }
 
+func TestNotAbove(t *testing.T) {
+	// noisy are samples around a middle, far apart.
+	noisy := func(middle float64) (all []float64) {
+		for i := range 30 {
+			all = append(all, middle+float64(i*7%30-15)/10)
+		}
+		return all
+	}
+	for _, test := range []struct {
+		name            string
+		smtplb, haproxy []float64
+		want            result.Judgment
+	}{
+		{"below", noisy(3), noisy(5), result.Met},
+		{"the same", noisy(3), noisy(3), result.Met},
+		{"above by less than the noise", noisy(3.2), noisy(3), result.Undecided},
+		{"above by more", noisy(5), noisy(3), result.Missed},
+		{"one round", []float64{2}, []float64{1}, result.Missed},
+		{"smtplb was not measured", nil, noisy(3), result.NotMeasured},
+	} {
+		bar := notAbove(table(map[string][]float64{smtplb: test.smtplb, haproxy: test.haproxy}), haproxy, "more", "ms")
+		if bar.Verdict != test.want {
+			t.Errorf("%s: %+v, want %s", test.name, bar, test.want)
+		}
+		if again := notAbove(table(map[string][]float64{smtplb: test.smtplb, haproxy: test.haproxy}), haproxy, "more", "ms"); *again != *bar {
+			t.Errorf("%s: %+v the next time", test.name, again)
+		}
+	}
+}
+
 func TestMissed(t *testing.T) {
 	c := &result.Comparison{
 		Measures: []result.Measure{
-			{Title: "good", Bar: &result.Bar{Text: "at most 1", Got: 0.5, Met: true}},
+			{Title: "good", Bar: &result.Bar{Text: "at most 1", Got: 0.5, Verdict: result.Met}},
 			{Title: "bad", Bar: &result.Bar{Text: "at most 1", Got: 1.5}},
 			{Title: "no bar"},
+			{Title: "beyond", Bar: &result.Bar{Text: "at most 1", Got: 2, Verdict: result.OutOfReach}},
+			{Title: "noise", Bar: &result.Bar{Text: "at most 1", Got: 2, Verdict: result.Undecided}},
+			{Title: "none", Bar: &result.Bar{Text: "at most 1", Verdict: result.NotMeasured}},
 		},
 		Matrices: []result.Matrix{{Title: "worse", Bar: &result.Bar{Text: "none", Got: 3}}, {Title: "no bar"}},
 	}
-	want := []string{"bad: 1.5, want at most 1", "worse: 3, want none"}
+	want := []string{"bad: 1.5, want at most 1", "none: not measured, want at most 1", "worse: 3, want none"}
 	if got := Missed(c); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -220,7 +253,7 @@ func TestFaultBar(t *testing.T) {
 		{"a case is missing", func(b *result.MatrixBox) { b.Peer = nginx }, false},
 	}
 	for _, test := range tests {
-		if bar := faultBar(matrix(test.change)); bar.Met != test.met {
+		if bar := faultBar(matrix(test.change)); (bar.Verdict == result.Met) != test.met {
 			t.Errorf("%s: %+v, want %v", test.name, bar, test.met)
 		}
 	}
@@ -233,7 +266,7 @@ func TestShareBar(t *testing.T) {
 		measured int
 		met      bool
 	}{{0.4, all, true}, {2, all, true}, {2.1, all, false}, {0, all - 1, false}} {
-		if bar := shareBar(test.worst, test.measured); bar.Met != test.met {
+		if bar := shareBar(test.worst, test.measured); (bar.Verdict == result.Met) != test.met {
 			t.Errorf("off by %v at worst, %d measured: %+v, want %v", test.worst, test.measured, bar, test.met)
 		}
 	}

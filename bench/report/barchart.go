@@ -45,15 +45,16 @@ func viewBar(b *result.Bar) *barView {
 	if b == nil {
 		return nil
 	}
-	v := &barView{"missed", markOf(bad), "Bar missed", "missed", oneLine(b.Text), measured(b.Got)}
-	switch {
-	case b.Unmeasured:
-		v.Word, v.Got = "Bar not measured", none
-	case b.OutOfReach:
-		v.Class, v.Mark, v.Word, v.Short = "beyond", none, "Bar out of reach", "out of reach"
-	case b.Met:
-		v.Class, v.Mark, v.Word, v.Short = "met", markOf(good), "Bar met", "met"
+	v := &barView{Class: "missed", Mark: markOf(bad), Short: string(result.Missed), Text: oneLine(b.Text), Got: measured(b.Got)}
+	switch b.Verdict {
+	case result.NotMeasured:
+		v.Short, v.Got = string(b.Verdict), none
+	case result.OutOfReach, result.Undecided:
+		v.Class, v.Mark, v.Short = "open", none, string(b.Verdict)
+	case result.Met:
+		v.Class, v.Mark, v.Short = "met", markOf(good), string(b.Verdict)
 	}
+	v.Word = "Bar " + v.Short
 	return v
 }
 

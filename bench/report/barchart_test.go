@@ -121,14 +121,18 @@ func TestBarsWord(t *testing.T) {
 		{"m", "The one bar is met"},
 		{"x", "The one bar is missed"},
 		{"o", "The one bar is out of reach"},
+		{"n", "The one bar is not measured"},
+		{"u", "The one bar is undecided"},
 		{"mm", "All 2 bars are met"},
 		{"mxm", "2 of 3 bars are met"},
 		{"mxomo", "2 of 5 bars are met, 2 out of reach"},
+		{"mxomu", "2 of 5 bars are met, 1 out of reach, 1 undecided"},
 	}
+	verdicts := map[byte]result.Judgment{'m': result.Met, 'x': result.Missed, 'n': result.NotMeasured, 'o': result.OutOfReach, 'u': result.Undecided}
 	for _, test := range tests {
 		all := make([]judged, len(test.bars))
 		for i := range all {
-			all[i].Met, all[i].OutOfReach = test.bars[i] == 'm', test.bars[i] == 'o'
+			all[i].Verdict = verdicts[test.bars[i]]
 		}
 		if got := barsWord(all); got != test.want {
 			t.Errorf("%s: %q, want %q", test.bars, got, test.want)

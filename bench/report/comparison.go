@@ -50,23 +50,22 @@ func comparisonPage(c *result.Comparison) comparisonView {
 		Notes:    shownNotes(c.Notes),
 		Foot:     foot(c.Version, c.Started),
 	}
-	var missed, beyond []string
+	titles := map[result.Judgment][]string{}
 	for _, b := range all {
 		view.Bars = append(view.Bars, barRow{oneLine(b.Title), viewBar(&b.Bar)})
-		switch {
-		case b.OutOfReach:
-			beyond = append(beyond, oneLine(b.Title))
-		case !b.Met:
+		if b.Verdict.Failed() {
 			view.Verdict.State = bad
-			missed = append(missed, oneLine(b.Title))
+		}
+		titles[b.Verdict] = append(titles[b.Verdict], oneLine(b.Title))
+	}
+	var unmet []string
+	for _, v := range []result.Judgment{result.Missed, result.NotMeasured, result.OutOfReach, result.Undecided} {
+		if len(titles[v]) > 0 {
+			word := string(v)
+			unmet = append(unmet, strings.ToUpper(word[:1])+word[1:]+": "+strings.Join(titles[v], "; ")+".")
 		}
 	}
-	if len(missed) > 0 {
-		view.Verdict.Text = "Missed: " + strings.Join(missed, "; ") + "."
-	}
-	if len(beyond) > 0 {
-		view.Verdict.Text = strings.TrimSpace(view.Verdict.Text + " Out of reach: " + strings.Join(beyond, "; ") + ".")
-	}
+	view.Verdict.Text = strings.Join(unmet, " ")
 	if len(all) == 0 {
 		view.Verdict.State = open
 	}

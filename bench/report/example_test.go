@@ -17,7 +17,7 @@ func ExampleMarkdown() {
 			{
 				Title: "CPU per session", Unit: "µs", Note: "the clock ticks every 10 ms",
 				Cells: []result.Cell{{Peer: "smtplb", Median: 118.2, Samples: []float64{117, 119.4}}, {Peer: "haproxy", Median: 139, Samples: []float64{138, 140}}},
-				Bar:   &result.Bar{Text: "at most 0.90 of haproxy", Got: 0.8504, Met: true},
+				Bar:   &result.Bar{Text: "at most 0.90 of haproxy", Got: 0.8504, Verdict: result.Met},
 			},
 			{Title: "Sessions | most", Unit: "sessions/s", More: true, Cells: []result.Cell{{Peer: "smtplb", Median: 7810, Samples: []float64{7800, 7820}}}},
 		},
@@ -27,7 +27,7 @@ func ExampleMarkdown() {
 				{Case: "greeting_4xx", Cells: []result.MatrixBox{{Peer: "smtplb", Text: "0 of 100", Good: true}, {Peer: "haproxy", Text: "29 of 100"}}},
 				{Case: "silent", Cells: []result.MatrixBox{{Peer: "smtplb", Text: "1 of 100"}}},
 			},
-			Bar: &result.Bar{Text: "no failed session", Got: 1},
+			Bar: &result.Bar{Text: "no failed session", Got: 1, Verdict: result.Missed},
 		}},
 	}
 	fmt.Print(report.Markdown(c))

@@ -211,8 +211,8 @@ func TestComparisonPages(t *testing.T) {
 	interrupted.Matrices = nil
 	unmeasured := sampleComparison()
 	beyond := sampleComparison()
-	beyond.Measures[0].Bar = &result.Bar{Text: "at most 0.90 of nginx; the floor is at 0.95 itself, and smtplb at 1.05 of the floor, at most 1.10", Got: 1.004, OutOfReach: true}
-	unmeasured.Measures[1].Bar = &result.Bar{Text: "at most 0.60 of haproxy", Unmeasured: true}
+	beyond.Measures[0].Bar = &result.Bar{Text: "at most 0.90 of nginx; the floor is at 0.95 itself, and smtplb at 1.05 of the floor, at most 1.10", Got: 1.004, Verdict: result.OutOfReach}
+	unmeasured.Measures[1].Bar = &result.Bar{Text: "at most 0.60 of haproxy", Verdict: result.NotMeasured}
 	tests := []struct {
 		name       string
 		comparison *result.Comparison

@@ -130,31 +130,26 @@ func bars(c *result.Comparison) []judged {
 
 // barsWord sums up: "6 of 7 bars met".
 func barsWord(all []judged) string {
-	met, beyond := 0, 0
+	of := map[result.Judgment]int{}
 	for _, b := range all {
-		switch {
-		case b.Met:
-			met++
-		case b.OutOfReach:
-			beyond++
-		}
+		of[b.Verdict]++
 	}
+	met := of[result.Met]
 	switch {
 	case len(all) == 0:
 		return "No bar was judged"
-	case len(all) == 1 && met == 1:
-		return "The one bar is met"
-	case len(all) == 1 && beyond == 1:
-		return "The one bar is out of reach"
 	case len(all) == 1:
-		return "The one bar is missed"
+		return "The one bar is " + viewBar(&all[0].Bar).Short
 	case met == len(all):
 		return "All " + count(int64(met)) + " bars are met"
-	case beyond > 0:
-		return count(int64(met)) + " of " + count(int64(len(all))) + " bars are met, " + count(int64(beyond)) + " out of reach"
-	default:
-		return count(int64(met)) + " of " + count(int64(len(all))) + " bars are met"
 	}
+	word := count(int64(met)) + " of " + count(int64(len(all))) + " bars are met"
+	for _, v := range []result.Judgment{result.OutOfReach, result.Undecided} {
+		if of[v] > 0 {
+			word += ", " + count(int64(of[v])) + " " + string(v)
+		}
+	}
+	return word
 }
 
 // direction says which way is better.

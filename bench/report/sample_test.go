@@ -118,21 +118,21 @@ func sampleComparison() *result.Comparison {
 		{
 			ID: "cpu_short", Title: "CPU per session, one message of 4 KB", Unit: "µs", Group: "CPU", How: "User and system time of the balancer's process over 20,000 sessions, 20 at a time.",
 			Cells: cells(map[string]float64{"smtplb": 118, "haproxy": 139, "nginx": 131, "iocopy": 181}),
-			Bar:   &result.Bar{Text: "at most 0.90 of the cheaper of haproxy and nginx", Got: 0.9008, Met: false},
+			Bar:   &result.Bar{Text: "at most 0.90 of the cheaper of haproxy and nginx", Got: 0.9008, Verdict: result.Missed},
 		},
 		{
 			ID: "cpu_gb", Title: "CPU per GB, messages of 20 MB", Unit: "s", Group: "CPU", How: "The same, over 200 messages.",
 			Cells: cells(map[string]float64{"smtplb": 0.241, "haproxy": 0.712, "nginx": 0.694, "iocopy": 0.388}),
-			Bar:   &result.Bar{Text: "at most 0.60 of the cheaper of haproxy and nginx", Got: 0.347, Met: true},
+			Bar:   &result.Bar{Text: "at most 0.60 of the cheaper of haproxy and nginx", Got: 0.347, Verdict: result.Met},
 		},
 		{
 			ID: "memory_idle", Title: "Memory per idle session", Unit: "bytes", Log: true, How: "Growth of the resident set from 100 to 5,000 sessions, by the difference.",
 			Cells: cells(map[string]float64{"smtplb": 612, "haproxy": 3410, "nginx": 9830, "iocopy": 12300}), Note: "Pages are 4 KB, so that small differences are rounding.",
-			Bar: &result.Bar{Text: "at most 1,000 bytes", Got: 612, Met: true},
+			Bar: &result.Bar{Text: "at most 1,000 bytes", Got: 612, Verdict: result.Met},
 		},
 		{
 			ID: "log", Title: "What the session log costs", Unit: "%", How: "CPU of smtplb per short session with a line for each session, beyond that without.",
-			Cells: cells(map[string]float64{"smtplb": 2.31}), Bar: &result.Bar{Text: "below 5 % (median of the rounds' ratios)", Got: 2.31, Met: true},
+			Cells: cells(map[string]float64{"smtplb": 2.31}), Bar: &result.Bar{Text: "below 5 % (median of the rounds' ratios)", Got: 2.31, Verdict: result.Met},
 		},
 		{
 			ID: "latency_greeting_p50", Title: "Added latency of the greeting, p50", Unit: "ms", Group: "Added latency of the greeting",
@@ -142,7 +142,7 @@ func sampleComparison() *result.Comparison {
 		{
 			ID: "latency_greeting_p99", Title: "Added latency of the greeting, p99", Unit: "ms", Group: "Added latency of the greeting", How: "As for p50.",
 			Cells: cells(map[string]float64{"smtplb": -0.031, "haproxy": 0.12, "nginx": 0.101, "iocopy": 0.43}),
-			Bar:   &result.Bar{Text: "what smtplb adds, less what haproxy adds: at most 0 ms", Got: -0.151, Met: true},
+			Bar:   &result.Bar{Text: "what smtplb adds, less what haproxy adds: at most 0 ms", Got: -0.151, Verdict: result.Met},
 		},
 		{
 			ID: "throughput", Title: "Sessions per second with 1 core", Unit: "1/s", Group: "Sessions per second", More: true, How: "As many as 20 clients can.",
@@ -160,7 +160,7 @@ func sampleComparison() *result.Comparison {
 				{Case: "greeting_4xx", Cells: []result.MatrixBox{box("smtplb", "0 of 100, 4.0 ms", true), box("haproxy", "29 of 100, 4.2 ms", false), box("nginx", "33 of 100, 3.9 ms", false)}},
 				{Case: "greeting_timeout", Cells: []result.MatrixBox{box("smtplb", "0 of 100, 1,041 ms", true), box("haproxy", "29 of 100", false), box("nginx", "33 of 100", false)}},
 			},
-			Bar: &result.Bar{Text: "no failed session", Got: 0, Met: true},
+			Bar: &result.Bar{Text: "no failed session", Got: 0, Verdict: result.Met},
 		},
 		{
 			ID: "shares", Title: "Shares of relays weighted 3:1", How: "Of 2,000 sessions.", Case: "connections",

@@ -63,16 +63,33 @@ type Cell struct {
 
 // Bar is a goal for a measure, and whether it was met in this run.
 type Bar struct {
-	Text string  `json:"text"` // "at most 0.90 of the cheaper of haproxy and nginx"
-	Got  float64 `json:"got"`
-	Met  bool    `json:"met"`
-	// Unmeasured: what was to be judged is not there. Got is nothing, and the bar
-	// not met.
-	Unmeasured bool `json:"unmeasured,omitempty"`
-	// OutOfReach: not met, and by nothing that does the same work, as was measured
-	// in the same run. Text says how far off it is.
-	OutOfReach bool `json:"out_of_reach,omitempty"`
+	Text    string   `json:"text"` // "at most 0.90 of the cheaper of haproxy and nginx"
+	Got     float64  `json:"got"`  // nothing where it was not measured
+	Verdict Judgment `json:"verdict"`
 }
+
+// Judgment says how a bar was judged.
+type Judgment string
+
+// The judgments.
+const (
+	Met         Judgment = "met"
+	Missed      Judgment = "missed"
+	NotMeasured Judgment = "not measured" // what was to be judged is not there: as bad as missed
+	OutOfReach  Judgment = "out of reach" // not met, and by nothing that does the same work, as was measured in the same run
+	Undecided   Judgment = "undecided"    // not met, by less than the samples' noise
+)
+
+// MetIf is the judgment on what was measured.
+func MetIf(met bool) Judgment {
+	if met {
+		return Met
+	}
+	return Missed
+}
+
+// Failed tells whether it is one that something is to be done about.
+func (j Judgment) Failed() bool { return j != Met && j != OutOfReach && j != Undecided }
 
 // Matrix is a table with a row for each case and a column for each peer.
 type Matrix struct {
