@@ -18,8 +18,6 @@ import (
 // newLogger returns a logger that writes every line (the session line is an
 // audit trail: no sampling), its level, which may be changed, and a function that
 // writes what is still buffered.
-// Lines are written within logDelay, so that no event loop makes a system call
-// for each session.
 func newLogger(cfg config.Log, out io.Writer) (*zap.Logger, zap.AtomicLevel, func()) {
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.TimeKey = "time"
@@ -31,15 +29,11 @@ func newLogger(cfg config.Log, out io.Writer) (*zap.Logger, zap.AtomicLevel, fun
 		encoding.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	}
-	// Without its Sync: ten times a second a file would be forced to the disk.
-	lines := zapcore.AddSync(struct{ io.Writer }{out})
-	buffer := &zapcore.BufferedWriteSyncer{WS: lines, FlushInterval: logDelay}
+	lines := newLogWriter(out)
 	least := zap.NewAtomicLevelAt(level(cfg.Level))
-	log := zap.New(zapcore.NewCore(encoder, buffer, least))
-	return log, least, func() { _ = buffer.Stop() }
+	log := zap.New(zapcore.NewCore(encoder, lines, least))
+	return log, least, lines.close
 }
-
-const logDelay = 100 * time.Millisecond
 
 func level(l config.LogLevel) zapcore.Level {
 	switch l {
