@@ -35,26 +35,27 @@ func percentiles() []percentile {
 }
 
 func (l *lab) latencySeconds() float64 {
-	return float64(l.latencyRounds()*len(l.wanted((*peer).compared)))*l.quicker(l.latencySample()) + l.quicker(3)
+	return float64(l.options.Rounds*len(l.wanted((*peer).compared)))*l.latencyVisit() + l.quicker(3)
 }
 
-// latencyRounds are many, of a second each: what disturbs the machine for some
-// milliseconds is all that a p99 sees of its sample, and most short samples meet
-// none of it.
-func (l *lab) latencyRounds() int {
+// latencySamples are how many are taken of a peer in a round, of a second each: what
+// disturbs the machine for some milliseconds is all that a p99 sees of its sample,
+// and most short samples meet none of it.
+func (l *lab) latencySamples() int {
 	if l.options.Quick {
-		return l.options.Rounds
+		return 1
 	}
-	return 3 * l.options.Rounds
+	return 4
 }
 
-// latencySample is about how long one takes, in seconds.
-func (l *lab) latencySample() float64 {
-	return amountsOf(false).latency.Seconds()*(1+1./latencyWarmth) + 0.7
+// latencyVisit is about how long a peer has in a round, in seconds.
+func (l *lab) latencyVisit() float64 {
+	return l.quicker(amountsOf(false).latency.Seconds()*(float64(l.latencySamples())+1./latencyWarmth) + 0.7)
 }
 
-// latencyWarmth: the warm-up is this part of what is measured.
-const latencyWarmth = 6
+// latencyWarmth: the warm-up is this part of a sample. A program that has only just
+// been started meets its memory for the first time.
+const latencyWarmth = 2
 
 // mostWaiting sessions may be open at one time: at half load a fraction of that.
 // A peer that is overrun is not waited for.
@@ -74,40 +75,42 @@ func runLatency(ctx context.Context, l *lab) error {
 	}
 	rate := math.Round(full / 2)
 
-	rounds := l.latencyRounds()
+	rounds, each := l.options.Rounds, l.latencySamples()
 	all := l.variants(l.site(relays.list), (*peer).compared)
 	total := map[string]*samples{} // by stage and percentile
 	for _, st := range latencyStages() {
 		for _, p := range percentiles() {
-			total[st.name+p.id] = newSamples(rounds)
+			total[st.name+p.id] = newSamples(rounds * each)
 		}
 	}
-	l.rounds(ctx, "latency", rounds, l.quicker(l.latencySample()), all, func(ctx context.Context, v variant, i *instance, round int) error {
+	l.rounds(ctx, "latency", rounds, l.latencyVisit(), all, func(ctx context.Context, v variant, i *instance, round int) error {
 		cfg := clients(i, 0)
 		cfg.Rate, cfg.Duration, cfg.MaxOpen = rate, l.amounts.latency/latencyWarmth, mostWaiting
 		if _, err := send(ctx, cfg); err != nil {
 			return err
 		}
 		cfg.Duration = l.amounts.latency
-		run, err := send(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		l.failures("latency", v, run)
-		for _, st := range latencyStages() {
-			latency, err := latencyOf(run, st.name)
+		for k := range each {
+			run, err := send(ctx, cfg)
 			if err != nil {
 				return err
 			}
-			for _, p := range percentiles() {
-				total[st.name+p.id].set(v.key, round, p.of(latency))
+			l.failures("latency", v, run)
+			for _, st := range latencyStages() {
+				latency, err := latencyOf(run, st.name)
+				if err != nil {
+					return err
+				}
+				for _, p := range percentiles() {
+					total[st.name+p.id].set(v.key, round*each+k, p.of(latency))
+				}
 			}
 		}
 		return nil
 	})
 
-	how := fmt.Sprintf("Open model, %.0f sessions a second, which is half of what %s reached on these CPUs with %d connections in the closed model; short sessions for %v a round, after a warm-up. Latencies count from when a session was due.",
-		rate, reference, saturation, l.amounts.latency.Round(time.Second))
+	how := fmt.Sprintf("Open model, %.0f sessions a second, which is half of what %s reached on these CPUs with %d connections in the closed model; short sessions, %d times %v a round, after a warm-up. Latencies count from when a session was due.",
+		rate, reference, saturation, each, l.amounts.latency.Round(time.Second))
 	for _, st := range latencyStages() {
 		for _, p := range percentiles() {
 			l.added(st, p, total[st.name+p.id], how)
