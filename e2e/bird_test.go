@@ -53,26 +53,28 @@ func (l *birdLab) hold(t *testing.T, h heldSessions, want int, nodes ...*birdNod
 	t.Fatalf("not every balancer has %d sessions", want)
 }
 
-// broken tells of the held sessions of a balancer that do not go on, a line each;
-// they are no longer held then.
-func (h heldSessions) broken(n *birdNode) (lines []string) {
+// broken tells of each held session of a balancer that does not go on, with what the
+// balancer's log has of it; they are no longer held then.
+func (h heldSessions) broken(n *birdNode) (stories []string) {
 	var alive []*smtptest.Client
 	for _, client := range h[n] {
-		if code, _, err := client.Cmd("NOOP"); err != nil || code != 250 {
-			address := client.Conn().LocalAddr().String()
-			lines = append(lines, fmt.Sprintf("%s %s: %d %v", time.Now().Format("15:04:05.000"), address, code, err))
-			for line := range strings.Lines(n.smtplb.log.text()) {
-				if strings.Contains(line, `"`+address+`"`) {
-					lines = append(lines, strings.TrimSpace(line))
-				}
-			}
-			client.Close()
+		code, _, err := client.Cmd("NOOP")
+		if err == nil && code == 250 {
+			alive = append(alive, client)
 			continue
 		}
-		alive = append(alive, client)
+		address := client.Conn().LocalAddr().String()
+		story := fmt.Sprintf("%s %s: %d %v", time.Now().Format("15:04:05.000"), address, code, err)
+		for line := range strings.Lines(n.smtplb.log.text()) {
+			if strings.Contains(line, `"`+address+`"`) {
+				story += "\n\t" + strings.TrimSpace(line)
+			}
+		}
+		stories = append(stories, story)
+		client.Close()
 	}
 	h[n] = alive
-	return lines
+	return stories
 }
 
 // quit ends those of a balancer in order.

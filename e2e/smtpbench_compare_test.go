@@ -34,7 +34,7 @@ type comparison struct {
 				Good       bool
 			}
 		}
-		Bar *struct{ Met bool }
+		Bar *struct{ Verdict string }
 	}
 }
 
@@ -108,7 +108,7 @@ func TestCompareMeasuresOrNamesEveryPeer(t *testing.T) {
 			t.Errorf("%s of %v, want %v", m.ID, measured, want)
 		}
 	}
-	if len(c.Matrices) != 1 || len(c.Matrices[0].Rows) != 5 || c.Matrices[0].Bar == nil || !c.Matrices[0].Bar.Met {
+	if len(c.Matrices) != 1 || len(c.Matrices[0].Rows) != 5 || c.Matrices[0].Bar == nil || c.Matrices[0].Bar.Verdict != "met" {
 		t.Errorf("shares: %+v", c.Matrices)
 	}
 	if config := c.Peers[0].Config; len(config) != 1 || !strings.Contains(config[0].Text, "weight: 1") {
@@ -124,7 +124,7 @@ func TestCompareMeasuresOrNamesEveryPeer(t *testing.T) {
 // The promise of the README's first line, under every fault.
 func TestCompareFindsNoFailedSession(t *testing.T) {
 	_, _, c := runCompare(t, "--only", "faults", "--peers", "smtplb")
-	if len(c.Matrices) != 1 || c.Matrices[0].Bar == nil || !c.Matrices[0].Bar.Met {
+	if len(c.Matrices) != 1 || c.Matrices[0].Bar == nil || c.Matrices[0].Bar.Verdict != "met" {
 		t.Errorf("faults: %+v", c.Matrices)
 	}
 	for _, m := range c.Matrices {
