@@ -266,6 +266,13 @@ func (s *site) holder(t *testing.T) *machine {
 func (s *site) upgrade(t *testing.T) {
 	const wait = 45 * time.Second // for the reply; the package takes less
 	m := s.holder(t)
+	other := s.first
+	if other == m {
+		other = s.second
+	}
+	// An emulated machine that unpacks a package may say nothing for so long that the
+	// other takes the VIP; that is no part of an upgrade.
+	other.sh("systemctl stop keepalived")
 	for _, r := range s.relays {
 		r.SetScript(smtptest.Script{EndOfDataDelay: wait})
 	}
@@ -281,8 +288,10 @@ func (s *site) upgrade(t *testing.T) {
 		t.Log("the reply was there before the upgrade was done: this machine is busy")
 	}
 	if err := <-sent; err != nil {
-		t.Errorf("the session that waited for a reply: %v", err)
+		t.Errorf("the session that waited for a reply: %v\n%s", err, m.sh("journalctl --no-pager -n 60 -u smtplb -u keepalived"))
 	}
+	other.sh("systemctl start keepalived && " + working)
+	t.Logf("keepalived:\n%s", m.sh("journalctl --no-pager -n 20 -u keepalived"))
 	for _, r := range s.relays {
 		r.SetScript(smtptest.Script{})
 	}
