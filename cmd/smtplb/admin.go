@@ -99,6 +99,9 @@ func (d *daemon) shownListeners() []admin.Listener {
 // ready tells whether clients are accepted. Relays that are down are no reason to
 // send them elsewhere: the other balancer sees the same relays.
 func (d *daemon) ready() (bool, string) {
+	if d.replaced.Load() {
+		return true, "" // by the next process, which answers from the next question on
+	}
 	if d.draining.Load() {
 		return false, "draining"
 	}

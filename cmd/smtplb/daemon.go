@@ -51,6 +51,7 @@ type daemon struct {
 
 	view     atomic.Pointer[view] // what the admin server shows
 	draining atomic.Bool
+	replaced atomic.Bool // the next process has the listeners
 }
 
 // runDaemon runs the balancer until ctx ends or a signal stops it. It returns

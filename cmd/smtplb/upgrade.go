@@ -135,6 +135,7 @@ func (d *daemon) changePlaces(child *handover.Child, taken []string) error {
 	d.notify.leave(child.PID())
 	d.becomeElder()
 	child.Release()
+	d.replaced.Store(true) // whoever asks this process yet must not take the machine for one that serves nobody
 	if err := d.server.HandOver(takenAddresses(taken)); err != nil {
 		d.log.Error("hand over", zap.Error(err))
 	}

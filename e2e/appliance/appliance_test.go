@@ -270,8 +270,8 @@ func (s *site) upgrade(t *testing.T) {
 	if other == m {
 		other = s.second
 	}
-	// An emulated machine that unpacks a package may say nothing for so long that the
-	// other takes the VIP; that is no part of an upgrade.
+	// An emulated machine may be too slow for its check by keepalived while smtplb is
+	// replaced, so that the VIP goes; that is no part of what is tried here.
 	other.sh("systemctl stop keepalived")
 	for _, r := range s.relays {
 		r.SetScript(smtptest.Script{EndOfDataDelay: wait})
