@@ -3,7 +3,6 @@ package e2e
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -224,14 +223,11 @@ func (g *together) close(i, n int) {
 func (g *together) quotas(t *testing.T) (sum int) {
 	t.Helper()
 	for _, p := range g.all {
-		_, text := p.get(t, "/api/v1/status")
-		var view struct {
-			Cluster struct{ Limits []struct{ Quota int } }
+		limits := p.shown(t).Cluster.Limits
+		if len(limits) != 1 {
+			t.Fatalf("limits %+v, want one", limits)
 		}
-		if err := json.Unmarshal([]byte(text), &view); err != nil || len(view.Cluster.Limits) != 1 {
-			t.Fatalf("%v: %s", err, text)
-		}
-		sum += view.Cluster.Limits[0].Quota
+		sum += limits[0].Quota
 	}
 	return sum
 }

@@ -129,6 +129,7 @@ func (p *succession) end(t *testing.T) {
 // status is the answer of /api/v1/status.
 type status struct {
 	Sessions struct{ Accepted, Open int }
+	Cluster  struct{ Limits []struct{ Quota int } }
 	Pools    []struct {
 		Since time.Time
 		Tiers []struct {

@@ -56,16 +56,22 @@ func TestCloseWaitsForNoPeer(t *testing.T) {
 		s := openSite(t, config([]netip.AddrPort{freeAddresses(t, 1)[0], peer}, 0), 10)
 		dialing := func() bool { return s.node.engine.dials.Load() > 0 }
 		smtptest.Eventually(t, 10*time.Second, dialing, "the peer is greeted")
-		closed := make(chan error, 1)
-		go func() { closed <- s.node.Close(false) }()
-		select {
-		case err := <-closed:
-			if err != nil {
-				t.Error(err)
-			}
-		case <-time.After(5 * time.Second): // a greeting may take ten
-			t.Errorf("deaf %t: not closed: %v in the end", deaf, <-closed)
+		s.closes(t, 5*time.Second) // a greeting may take ten
+	}
+}
+
+// closes closes the node, which must not take longer.
+func (s *site) closes(t *testing.T, most time.Duration) {
+	t.Helper()
+	closed := make(chan error, 1)
+	go func() { closed <- s.node.Close(false) }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
 		}
+	case <-time.After(most):
+		t.Fatalf("not closed after %v", most)
 	}
 }
 
@@ -162,16 +168,7 @@ func TestCloseWaitsForNoStranger(t *testing.T) {
 			})
 		}
 		smtptest.Eventually(t, 10*time.Second, func() bool { return dialed.Load() > 50 }, "they connect")
-		closed := make(chan error, 1)
-		go func() { closed <- s.node.Close(false) }()
-		select {
-		case err := <-closed:
-			if err != nil {
-				t.Error(err)
-			}
-		case <-time.After(10 * time.Second):
-			t.Fatal("it does not close")
-		}
+		s.closes(t, 10*time.Second)
 		close(stop)
 		dialing.Wait()
 	}
