@@ -18,10 +18,7 @@ import (
 
 // newAdmin makes the HTTP server on admin.address, not listening yet.
 func newAdmin(cfg *config.Config, d *daemon) (*admin.Server, error) {
-	token, err := readToken(cfg.Admin.TokenFile)
-	if err != nil {
-		err = fmt.Errorf("admin.token_file: %w", err)
-	}
+	token, err := adminToken(cfg)
 	var wrong error
 	d.certificate, wrong = newCertificate(cfg.Admin.TLS)
 	if err := errors.Join(err, wrong); err != nil {
@@ -40,6 +37,15 @@ func newAdmin(cfg *config.Config, d *daemon) (*admin.Server, error) {
 		Reload:    d.orderReload,
 		OnError:   func(err error) { d.log.Warn("admin", zap.Error(err)) },
 	}, nil
+}
+
+// adminToken is the one that the configuration names; none: "".
+func adminToken(cfg *config.Config) (string, error) {
+	token, err := readToken(cfg.Admin.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("admin.token_file: %w", err)
+	}
+	return token, nil
 }
 
 // readToken returns what the file holds, without the white space around it.

@@ -46,9 +46,9 @@ func newAgreement(cfg *config.Cluster) (*agreement, error) {
 	if !cfg.On() {
 		return a, nil
 	}
-	key, err := readClusterKey(cfg.KeyFile)
+	key, err := clusterKey(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("cluster.key_file: %w", err)
+		return nil, err
 	}
 	a.together.Balancers, a.together.Rank = cluster.Rank(cfg.Bind, cfg.Peers)
 	a.config = cluster.Config{Bind: cfg.Bind, Peers: cfg.Peers, Key: key, Hold: cfg.Hold}
@@ -56,6 +56,18 @@ func newAgreement(cfg *config.Cluster) (*agreement, error) {
 		a.config.Journal = filepath.Join(filepath.Dir(file), "cluster.json")
 	}
 	return a, nil
+}
+
+// clusterKey is the one that the configuration names; nil without peers.
+func clusterKey(cfg *config.Cluster) ([]byte, error) {
+	if !cfg.On() {
+		return nil, nil
+	}
+	key, err := readClusterKey(cfg.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("cluster.key_file: %w", err)
+	}
+	return key, nil
 }
 
 // readClusterKey returns the key that a file holds in base64.

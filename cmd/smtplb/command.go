@@ -79,33 +79,6 @@ func newRunCommand(std streams, environ []string) *cobra.Command {
 	return cmd
 }
 
-func newCheckCommand(std streams, environ []string) *cobra.Command {
-	var file string
-	cmd := &cobra.Command{
-		Use:   "check --config FILE",
-		Short: "Find every error in a configuration file",
-		Long: "Prints every error in the file, with its line and what would be right, and exits with 1 if there is any.\n" +
-			"Warnings are no errors; some are about the machine and the user that check is run on and by.",
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			cfg, err := config.Load(file, environ)
-			if err != nil {
-				return err
-			}
-			for _, w := range cfg.Warnings {
-				_, _ = fmt.Fprintln(std.err, "warning:", w)
-			}
-			for _, text := range lacksOf(cfg) {
-				_, _ = fmt.Fprintln(std.err, "warning: on this machine:", text)
-			}
-			_, err = fmt.Fprintf(std.out, "%s: ok: %d listeners, %d pools\n", file, len(cfg.Listeners), len(cfg.Pools))
-			return err
-		},
-	}
-	configFlag(cmd, &file)
-	return cmd
-}
-
 func configFlag(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVarP(file, "config", "c", "/etc/smtplb/smtplb.yaml", "the configuration `file`")
 }

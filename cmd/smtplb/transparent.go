@@ -137,20 +137,5 @@ func clientOf(n netip.Prefix) netip.Addr {
 	return netip.Addr{}
 }
 
-// lacksOf is all that this machine, or this user, lacks for a configuration, as far
-// as that is known without looking up names.
-func lacksOf(cfg *config.Config) []string {
-	var texts []string
-	forbidden, absent := lacks(cfg)
-	for _, err := range append(forbidden, absent...) {
-		texts = append(texts, err.Error())
-	}
-	plans, err := planPools(cfg, unlooked)
-	if err != nil {
-		return texts // said where it matters
-	}
-	return append(texts, unanswered(cfg, plans)...)
-}
-
 // unlooked finds nothing under any name, where names are not looked up.
 func unlooked(resolve.Query) ([]resolve.Record, error) { return nil, nil }
