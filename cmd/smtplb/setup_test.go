@@ -183,14 +183,24 @@ func TestSetupWithoutAPeerStopsKeepalivedFirst(t *testing.T) {
 		return slices.IndexFunc(all, func(c []string) bool { return strings.HasPrefix(strings.Join(c, " "), what) })
 	}
 	alone := &setup.Answers{Hostname: "lb-a", Interface: "eth0"}
-	all := commands(alone)
+	all := commands(alone, nil)
 	if stop, network := at(all, "systemctl stop keepalived"), at(all, "networkctl reconfigure eth0"); stop < 0 || network < stop {
 		t.Errorf("stopped at %d, the network at %d: %q", stop, network, all)
 	}
 	pair := &setup.Answers{Hostname: "lb-a", Interface: "eth0", Peer: netip.MustParseAddr("192.0.2.12")}
-	all = commands(pair)
+	all = commands(pair, nil)
 	if start, network := at(all, "systemctl --no-block reload-or-restart keepalived"), at(all, "networkctl reconfigure eth0"); start < network || network < 0 {
 		t.Errorf("started at %d, the network at %d: %q", start, network, all)
+	}
+}
+
+// A mistake in the administrator's own rules stops nothing but themselves.
+func TestSetupTakesOwnRulesLast(t *testing.T) {
+	own := []string{"/etc/nftables.d/a.nft", "/etc/nftables.d/b.nft"}
+	all := commands(&setup.Answers{Hostname: "lb-a", Interface: "eth0", Peer: netip.MustParseAddr("192.0.2.12")}, own)
+	before := commands(&setup.Answers{Hostname: "lb-a", Interface: "eth0", Peer: netip.MustParseAddr("192.0.2.12")}, nil)
+	if got := all[len(before):]; len(got) != 2 || strings.Join(got[0], " ") != "nft -f "+own[0] || strings.Join(got[1], " ") != "nft -f "+own[1] {
+		t.Errorf("after the others: %q", got)
 	}
 }
 

@@ -198,7 +198,11 @@ func (s *settingUp) toGroup(f *os.File) error {
 
 // start has the files take effect.
 func (s *settingUp) start(ctx context.Context, asked *setup.Asked) error {
-	for _, c := range commands(asked.Answers) {
+	own, err := filepath.Glob(setup.OwnRules)
+	if err != nil {
+		return err
+	}
+	for _, c := range commands(asked.Answers, own) {
 		if out, err := exec.CommandContext(ctx, c[0], c[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", strings.Join(c, " "), err, bytes.TrimSpace(out))
 		}
@@ -206,8 +210,10 @@ func (s *settingUp) start(ctx context.Context, asked *setup.Asked) error {
 	return nil
 }
 
-// commands have the files of the answers take effect, one after the other.
-func commands(a *setup.Answers) [][]string {
+// commands have the files of the answers take effect, one after the other. ownRules
+// are files of the administrator's for the firewall: a mistake in them is found last,
+// and spoils nothing else.
+func commands(a *setup.Answers, ownRules []string) [][]string {
 	const keepalived = "keepalived.service"
 	all := [][]string{
 		{"hostname", a.Hostname},
@@ -223,6 +229,9 @@ func commands(a *setup.Answers) [][]string {
 	all = append(all, []string{"systemctl", "--no-block", "reload-or-restart", "smtplb.service"})
 	if a.Peer.IsValid() {
 		all = append(all, []string{"systemctl", "--no-block", "reload-or-restart", keepalived})
+	}
+	for _, file := range ownRules {
+		all = append(all, []string{"nft", "-f", file})
 	}
 	return all
 }

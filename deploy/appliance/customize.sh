@@ -10,6 +10,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 cp -a --no-preserve=ownership,timestamps "$here/rootfs/." "$root/"
 
+mkdir "$root/etc/nftables.d"
+
 # Its configuration is made when the appliance is set up.
 cp "$stage/smtplb.deb" "$root/smtplb.deb"
 chroot "$root" dpkg --install /smtplb.deb >/dev/null

@@ -19,6 +19,7 @@ const (
 	Key         = "/etc/smtplb/admin.key"
 	Done        = "/etc/smtplb/appliance.yaml" // the answers; there when all else is
 	Firewall    = "/etc/nftables.conf"
+	OwnRules    = "/etc/nftables.d/*.nft" // the administrator's own, beside those
 
 	networkFile    = "/etc/systemd/network/05-smtplb.network"
 	keepalivedFile = "/etc/keepalived/keepalived.conf"
@@ -132,7 +133,9 @@ KeepConfiguration=yes
 `
 
 const firewallForm = `#!/usr/sbin/nft -f
-# nft(8), written by smtplb setup: who is not named here gets no answer.
+# nft(8), written by smtplb setup: who is not named here gets no answer. Rules of
+# your own last when they are in a file below /etc/nftables.d, such as:
+#   add rule inet filter input ip saddr 10.10.0.9 tcp dport 9100 accept
 flush ruleset
 
 table inet filter {
