@@ -59,10 +59,14 @@ func reachable(s *samples, bar *result.Bar, part float64, best string) {
 	if !(least > part) {
 		return
 	}
-	bar.Text += fmt.Sprintf("; the floor, a session's system calls and nothing else, is at %.2f itself, and smtplb at %.2f of the floor, at most %.2f",
-		least, above, barFloor)
-	if above <= barFloor {
+	low, high := s.ratioInterval(smtplb, floor)
+	bar.Text += fmt.Sprintf("; the floor, a session's system calls and nothing else, is at %.2f itself, and smtplb at %.2f of the floor (%.2f to %.2f), at most %.2f",
+		least, above, low, high, barFloor)
+	switch {
+	case above <= barFloor:
 		bar.Verdict = result.OutOfReach
+	case low <= barFloor:
+		bar.Verdict = result.Undecided
 	}
 }
 

@@ -39,7 +39,10 @@ func (s *samples) median(peer string) float64 { return median(s.of[peer]) }
 func (s *samples) ratio(rival string) float64 { return s.between(smtplb, rival) }
 
 // between is the same of any two.
-func (s *samples) between(peer, rival string) float64 {
+func (s *samples) between(peer, rival string) float64 { return median(s.ratios(peer, rival)) }
+
+// ratios are those of each round that has both.
+func (s *samples) ratios(peer, rival string) []float64 {
 	var all []float64
 	theirs := s.of[rival]
 	for round, mine := range s.of[peer] {
@@ -47,30 +50,45 @@ func (s *samples) between(peer, rival string) float64 {
 			all = append(all, mine/theirs[round])
 		}
 	}
-	return median(all)
+	return numbers(all)
 }
 
-// difference is the interval in which the difference of two medians is in 95 of
-// 100 cases, by the percentile bootstrap (Efron, 1979). It is the same each time.
+// ratioInterval is what between may be, as the rounds fell.
+func (s *samples) ratioInterval(peer, rival string) (low, high float64) {
+	all := s.ratios(peer, rival)
+	return resampled(func(draw drawing) float64 { return median(draw(all)) })
+}
+
+// difference is the same of the difference of two medians.
 func (s *samples) difference(peer, other string) (low, high float64) {
-	const cases = 4000
 	mine, theirs := numbers(s.of[peer]), numbers(s.of[other])
-	if len(mine) == 0 || len(theirs) == 0 {
-		return math.NaN(), math.NaN()
-	}
+	return resampled(func(draw drawing) float64 { return median(draw(mine)) - median(draw(theirs)) })
+}
+
+// drawing is as many numbers as there are, any of them any number of times.
+type drawing func(from []float64) []float64
+
+// resampled is the interval in which a statistic is in 95 of 100 cases, by the
+// percentile bootstrap (Efron, 1979); NaN where it is no number. It is the same
+// each time.
+func resampled(statistic func(drawing) float64) (low, high float64) {
+	const cases = 4000
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
-	again := func(all []float64) float64 {
-		drawn := make([]float64, len(all))
+	draw := func(from []float64) []float64 {
+		drawn := make([]float64, len(from))
 		for i := range drawn {
-			drawn[i] = all[random.IntN(len(all))]
+			drawn[i] = from[random.IntN(len(from))]
 		}
-		return median(drawn)
+		return drawn
 	}
 	found := make([]float64, cases)
 	for i := range found {
-		found[i] = again(mine) - again(theirs)
+		found[i] = statistic(draw)
 	}
-	slices.Sort(found)
+	slices.Sort(found) // a NaN comes first
+	if math.IsNaN(found[0]) {
+		return math.NaN(), math.NaN()
+	}
 	return found[cases/40], found[cases-1-cases/40]
 }
 

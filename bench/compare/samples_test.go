@@ -156,24 +156,33 @@ func TestAtMostOfTheCheaper(t *testing.T) {
 // to be near that.
 func TestBarBelowTheFloor(t *testing.T) {
 	tests := []struct {
-		name                string
-		smtplb, floor       float64 // nginx: 10
-		met, beyond, speaks bool
+		name   string
+		smtplb []float64 // nginx: 10
+		floor  float64
+		want   result.Judgment
+		speaks bool
 	}{
-		{"met, the floor far below", 8, 7, true, false, false},
-		{"met, the floor above", 8, 9.5, true, false, false},
-		{"missed, and it could be met", 9.5, 8.9, false, false, false},
-		{"missed by all", 10, 9.5, false, true, true},
-		{"missed by all, and far off", 10.6, 9.5, false, false, true},
+		{"met, the floor far below", []float64{8}, 7, result.Met, false},
+		{"met, the floor above", []float64{8}, 9.5, result.Met, false},
+		{"missed, and it could be met", []float64{9.5}, 8.9, result.Missed, false},
+		{"missed by all", []float64{10}, 9.5, result.OutOfReach, true},
+		{"missed by all, and far off", []float64{10.6}, 9.5, result.Missed, true},
+		{"far off in each round", []float64{10.6, 10.7, 10.8, 10.9}, 9.5, result.Missed, true},
+		{"far off in some rounds", []float64{10, 10.5, 10.6, 11}, 9.5, result.Undecided, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			bar, _ := atMostOf(table(map[string][]float64{smtplb: {test.smtplb}, floor: {test.floor}, haproxy: {11}, nginx: {10}}), 0.9, haproxy, nginx)
-			if (bar.Verdict == result.Met) != test.met || (bar.Verdict == result.OutOfReach) != test.beyond || strings.Contains(bar.Text, "floor") != test.speaks {
+			n := len(test.smtplb)
+			rows := map[string][]float64{
+				smtplb: test.smtplb, floor: slices.Repeat([]float64{test.floor}, n),
+				haproxy: slices.Repeat([]float64{11}, n), nginx: slices.Repeat([]float64{10}, n),
+			}
+			bar, _ := atMostOf(table(rows), 0.9, haproxy, nginx)
+			if bar.Verdict != test.want || strings.Contains(bar.Text, "floor") != test.speaks {
 				t.Errorf("bar %+v, want %+v", bar, test)
 			}
 			missed := Missed(&result.Comparison{Measures: []result.Measure{{Title: "CPU", Bar: bar}}})
-			if (len(missed) > 0) != (!test.met && !test.beyond) {
+			if (len(missed) > 0) != (test.want == result.Missed) {
 				t.Errorf("missed: %q", missed)
 			}
 		})

@@ -53,7 +53,7 @@ func amountsOf(quick bool) amounts {
 		}
 	}
 	return amounts{
-		short: 1500, long: 200, big: 50, warm: 200, held: [2]int{1000, 6000},
+		short: 3000, long: 400, big: 50, warm: 200, held: [2]int{1000, 6000},
 		latency: time.Second, cores: 1500 * time.Millisecond, shares: 1600,
 		healthy: 3 * time.Second, ill: 9 * time.Second,
 	}
