@@ -249,3 +249,26 @@ func TestDashboardSaysThatItIsFull(t *testing.T) {
 		t.Error("no limit is told")
 	}
 }
+
+// Who shares limits with others sees who hears whom, and what is in force.
+func TestDashboardShowsTheOtherBalancers(t *testing.T) {
+	g := agreeing(t, 3, sharing(t, startMeter(t, 30)))
+	b := browse(t, g.all[0].admin, 1300, 900)
+	b.shows(t, "#verdict", "All is well")
+	b.shows(t, "#cluster-said", "is one of 3 balancers; 2 of 2 others in reach")
+	b.see(t, `document.querySelectorAll("#limit-table tbody tr").length === 0`)
+	b.click(t, "#limits summary")
+	b.shows(t, "#limit-table tbody", "out/relay\t30\t10")
+	g.kill(t, 2)
+	b.shows(t, "#cluster-said", "1 of 2 others in reach")
+	b.shows(t, "#peer-table", "out of reach")
+	b.shows(t, "#verdict", "is out of reach: its share of each limit stays with it; all 1 relay up")
+	for _, theme := range []string{"light", "dark"} {
+		b.prefer(t, theme)
+		for _, text := range eval[[]string](t, b, tooFaint) {
+			t.Errorf("%s: too faint: %s", theme, text)
+		}
+	}
+	g.restart(t, 2)
+	b.shows(t, "#verdict", "All is well")
+}

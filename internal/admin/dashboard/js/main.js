@@ -6,6 +6,7 @@ import { forgetToken, hasToken } from "./api.js";
 import { id, setHidden } from "./dom.js";
 import { renderAway, renderLink, renderLive, renderSummary, speak } from "./summary.js";
 import { Pools } from "./pools.js";
+import { Cluster } from "./cluster.js";
 import { Charts } from "./charts.js";
 import { Sessions } from "./sessions.js";
 import { Events } from "./events.js";
@@ -13,6 +14,7 @@ import { listenForReload, listenForVerbs } from "./verbs.js";
 
 const model = new Model();
 const pools = new Pools(schedule);
+const cluster = new Cluster(schedule);
 const charts = new Charts(schedule);
 const sessions = new Sessions();
 const events = new Events();
@@ -36,6 +38,7 @@ function schedule() {
     const began = performance.now();
     renderSummary(model, perSecond());
     pools.render(model);
+    cluster.render(model);
     charts.render(model);
     document.documentElement.dataset.paint = (performance.now() - began).toFixed(1); // ms, for who measures
     document.documentElement.dataset.frame = ++painted; // for who waits

@@ -2,6 +2,7 @@
 // title, and who listens to it instead of looking.
 
 import { count, plural } from "./format.js";
+import { reachLevel, whyNot } from "./cluster.js";
 
 const levels = ["ok", "note", "warn", "bad"];
 export const worse = (a, b) => levels.indexOf(a) > levels.indexOf(b);
@@ -33,6 +34,8 @@ function named(backends) {
   return first.join(", ") + (backends.length > 3 ? ` and ${backends.length - 3} more are not up` : "");
 }
 
+const words = { note: "Under way", warn: "Look at it", bad: "Trouble" };
+
 // verdict is {level, word, text, title} of everything.
 export function verdict(state) {
   if (!state.ready) {
@@ -55,13 +58,18 @@ export function verdict(state) {
   if (lost.length && worse("warn", top.said.level)) {
     const others = lost.length > 1 ? `, and ${plural(lost.length - 1, "more name")}` : "";
     const text = `${lost[0].name} cannot be looked up${others}: ${lost[0].error}; what was known is used still; ${sum}`;
-    return { level: "warn", word: "Look at it", text, title: `no answer for ${lost[0].name}` };
+    return { level: "warn", word: words.warn, text, title: `no answer for ${lost[0].name}` };
+  }
+  const far = state.cluster?.peers.reduce((a, b) => (worse(reachLevel(b), reachLevel(a)) ? b : a));
+  if (far && worse(reachLevel(far), top.said.level)) {
+    const level = reachLevel(far);
+    const text = `balancer ${far.name} ${far.reach === "left" ? "has left" : `is ${far.reach}`}: ${whyNot(far)}; ${sum}`;
+    return { level, word: words[level], text, title: `balancer ${far.reach}` };
   }
   if (top.said.level === "ok") return { level: "ok", word: "All is well", text: sum, title: "all is well" };
   const more = same.length > 1 ? `; so or alike in ${plural(same.length - 1, "more pool")}` : "";
-  const word = { note: "Under way", warn: "Look at it", bad: "Trouble" }[top.said.level];
   return {
-    level: top.said.level, word, text: `pool ${top.pool.name}: ${top.said.text}${more}; ${sum}`,
+    level: top.said.level, word: words[top.said.level], text: `pool ${top.pool.name}: ${top.said.text}${more}; ${sum}`,
     title: `${top.said.word}: ${top.pool.name}`,
   };
 }
