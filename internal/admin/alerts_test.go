@@ -41,7 +41,9 @@ func alertRules(t *testing.T) (rules []alertRule) {
 }
 
 func TestAlertsNameMetricsAndWordsThatThereAre(t *testing.T) {
-	values := newRig(t).scrape(t)
+	r := newRig(t)
+	r.Cluster = threeBalancers
+	values := r.scrape(t)
 	metric := regexp.MustCompile(`\b(?:smtplb|process|go)_\w+`)
 	matcher := regexp.MustCompile(`\b(state|end|outcome|direction)=~?"([^"]*)"`)
 	for _, r := range alertRules(t) {

@@ -8,22 +8,25 @@ import (
 	"time"
 )
 
+// threeBalancers is what the first one of three sees, when it does not hear the last.
+func threeBalancers() *Cluster {
+	return &Cluster{
+		Self: "192.0.2.11:7946", Balancers: 3,
+		Peers: []Peer{
+			{Name: "192.0.2.12:7946", Reach: "in reach", Silent: 200 * time.Millisecond, Others: true},
+			{Name: "192.0.2.13:7946", Reach: "out of reach", Silent: -1},
+		},
+		Limits: []SharedLimit{{Name: "out/relay-a", Limit: 30, Share: 10, Quota: 14, Lent: 2, Borrowed: 6, Elder: 1}},
+	}
+}
+
 func TestOtherBalancersAreShown(t *testing.T) {
 	r := newRig(t)
 	if text := r.scrape(t); strings.Contains(text, "smtplb_cluster_") || strings.Contains(r.ask(t, "GET", "/api/v1/status").Body.String(), "cluster") {
 		t.Error("a cluster is shown where there is none")
 	}
 	r = newRig(t)
-	r.Cluster = func() *Cluster {
-		return &Cluster{
-			Self: "192.0.2.11:7946", Balancers: 3,
-			Peers: []Peer{
-				{Name: "192.0.2.12:7946", Reach: "in reach", Silent: 200 * time.Millisecond, Others: true},
-				{Name: "192.0.2.13:7946", Reach: "out of reach", Silent: -1},
-			},
-			Limits: []SharedLimit{{Name: "out/relay-a", Limit: 30, Share: 10, Quota: 14, Lent: 2, Borrowed: 6, Elder: 1}},
-		}
-	}
+	r.Cluster = threeBalancers
 	answer := r.ask(t, "GET", "/api/v1/status")
 	check(t, answer, http.StatusOK)
 	var st status
