@@ -13,11 +13,13 @@ import (
 // journal is a file that outlives the process: what was lent, before a peer is told so. The zero value is none.
 type journal struct {
 	file    string
+	self    string // whose it is
 	written noted
 	at      time.Time
 }
 
 type noted struct {
+	Self string `json:"balancer"`
 	Inc  uint64 `json:"process"`
 	Lent Lent   `json:"lent"`
 
@@ -40,6 +42,9 @@ func (j *journal) read() (noted, error) {
 	var n noted
 	if err := json.Unmarshal(text, &n); err != nil {
 		return noted{}, fmt.Errorf("%s: %w", j.file, err)
+	}
+	if n.Self != j.self {
+		return noted{}, fmt.Errorf("%s: it is of the balancer %.100q, and this one is %s", j.file, n.Self, j.self)
 	}
 	if n.Lent == nil {
 		n.Lent = Lent{}
@@ -75,6 +80,7 @@ func (j *journal) note(now time.Time, n noted) error {
 	if j.file == "" || same && j.written.covers(n.Lent) && (now.Sub(j.at) < tidyTime || n.covers(j.written.Lent)) {
 		return nil
 	}
+	n.Self = j.self
 	text, err := json.Marshal(n)
 	if err != nil {
 		return err

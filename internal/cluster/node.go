@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -67,6 +68,8 @@ type Node struct {
 	engine   *engine
 	handed   bool // another process may have gone on from here
 
+	shown atomic.Pointer[shown]
+
 	saying sync.Mutex // guards said; taken last, and by the engine while it holds locks of its own
 	said   map[string]time.Time
 
@@ -78,7 +81,7 @@ type Node struct {
 // journal then.
 func New(c Config) (*Node, error) {
 	n := &Node{
-		config: c, journal: journal{file: c.Journal},
+		config: c, journal: journal{file: c.Journal, self: c.Bind.String()},
 		exchange: exchange{map[tierKey]map[string]*tierHeard{}}, reach: map[string]string{}, said: map[string]time.Time{},
 	}
 	before, err := n.journal.read()
@@ -104,6 +107,7 @@ func (n *Node) begin(before Handed) {
 	inc := max(uint64(now.UnixNano()), before.Inc+1) //nolint:gosec // after 1970
 	n.book = newBook(now, n.config.Bind.String(), peers, inc, n.config.Hold, before.Lent, before.Held)
 	n.book.knows = n.book.knows && !before.Unknown
+	n.show(now)
 }
 
 // takeBack is what is known after a process that it was handed over to, and that has ended. What that one has lent is in the journal;
@@ -179,6 +183,7 @@ func (n *Node) Close(leave bool) error {
 			}
 		}
 	}
+	n.show(time.Now())
 	n.mu.Unlock()
 	err := e.close()
 	n.done.Wait()
@@ -233,10 +238,13 @@ func (n *Node) tick(now time.Time) {
 
 // tickLocked is what is done each time: decide, apply, tell.
 func (n *Node) tickLocked(now time.Time) {
+	defer n.show(now)
 	ceilings, uses := n.config.Read(now)
 	grants := n.book.plan(now, ceilings)
 	here := n.config.Apply(now, grants, n.exchange.news(func(name string) bool { return n.book.near(now, name) }))
-	note := func(lent Lent) error { return n.journal.note(now, noted{n.book.inc, lent, n.book.unknown()}) }
+	note := func(lent Lent) error {
+		return n.journal.note(now, noted{Inc: n.book.inc, Lent: lent, Unknown: n.book.unknown()})
+	}
 	err := n.book.commit(now, here, note)
 	if err == nil {
 		err = note(n.book.lent())

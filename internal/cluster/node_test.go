@@ -153,10 +153,10 @@ func TestNodesLendOverTheNetwork(t *testing.T) {
 	sites[0].set(func() { sites[0].use = 0 })
 	sites[1].set(func() { sites[1].use = 9 })
 	eventually(t, "the share is back, and more", func() bool { return sites[1].may() > 12 && sites[0].may() <= 10 })
-	st := sites[1].node.Status()
-	if len(st.Peers) != 2 || st.Peers[0].Reach != InReach || len(st.Ceilings) != 1 || st.Ceilings[0].Borrowed == 0 || st.Ceilings[0].Share != 10 {
-		t.Errorf("status %+v", st)
-	}
+	eventually(t, "it is seen", func() bool {
+		st := sites[1].node.Status()
+		return len(st.Peers) == 2 && st.Peers[0].Reach == InReach && len(st.Ceilings) == 1 && st.Ceilings[0].Borrowed > 0 && st.Ceilings[0].Share == 10
+	})
 	if err := sites[2].node.Close(true); err != nil {
 		t.Error(err)
 	}

@@ -41,24 +41,44 @@ type CeilingStatus struct {
 	Elder    int // kept for sessions of processes that were replaced
 }
 
-// Status returns what there is to see now.
+// shown is a status, and when each peer was heard; zero: it never was.
+type shown struct {
+	Status
+	heard []time.Time
+}
+
+// Status returns what there was to see at the last tick. It waits for nothing: a tick may take as long as the disk on which it notes what
+// is lent, and who asks may have to answer keepalived.
 func (n *Node) Status() Status {
 	now := time.Now()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	st := Status{Self: n.book.self}
+	last := n.shown.Load()
+	st := last.Status
+	st.Peers, st.Ceilings = slices.Clone(st.Peers), slices.Clone(st.Ceilings)
+	for i, at := range last.heard {
+		st.Peers[i].Silent = -1
+		if !at.IsZero() {
+			st.Peers[i].Silent = now.Sub(at)
+		}
+	}
+	return st
+}
+
+// show has Status return what there is to see now.
+func (n *Node) show(now time.Time) {
+	st := &shown{Status: Status{Self: n.book.self}}
 	var others map[string]bool
 	if n.engine != nil {
 		others = n.engine.alive()
 	}
-	for _, p := range n.book.peers {
-		ps := PeerStatus{Name: p.name, Reach: p.reach(now), Silent: -1, Others: others[p.name]}
+	peers := slices.SortedFunc(slices.Values(n.book.peers), func(a, b *peer) int { return strings.Compare(a.name, b.name) })
+	for _, p := range peers {
+		st.Peers = append(st.Peers, PeerStatus{Name: p.name, Reach: p.reach(now), Others: others[p.name]})
+		var heard time.Time
 		if p.inc != 0 {
-			ps.Silent = now.Sub(p.heard)
+			heard = p.heard
 		}
-		st.Peers = append(st.Peers, ps)
+		st.heard = append(st.heard, heard)
 	}
-	slices.SortFunc(st.Peers, func(a, b PeerStatus) int { return strings.Compare(a.Name, b.Name) })
 	for _, key := range slices.Sorted(maps.Keys(n.book.items)) {
 		if it := n.book.items[key]; it.seen {
 			borrowed, _ := it.borrowed(now)
@@ -67,7 +87,7 @@ func (n *Node) Status() Status {
 			})
 		}
 	}
-	return st
+	n.shown.Store(st)
 }
 
 func (p *peer) reach(now time.Time) string {
