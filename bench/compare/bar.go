@@ -85,6 +85,20 @@ func notAbove(s *samples, rival, text, unit string) *result.Bar {
 	return bar
 }
 
+// below judges the median of smtplb's rounds against a limit, as notAbove does.
+func below(s *samples, limit float64, unit string) *result.Bar {
+	bar := judge("", s.median(smtplb), func(got float64) bool { return got < limit })
+	low, high := s.interval(smtplb)
+	bar.Text = fmt.Sprintf("below %.3g %s (%s)", limit, unit, perRound)
+	if bar.Verdict != result.NotMeasured {
+		bar.Text += fmt.Sprintf("; resampled, it is %.3g to %.3g in 95 of 100 cases", low, high)
+	}
+	if bar.Verdict == result.Missed && low < limit {
+		bar.Verdict = result.Undecided
+	}
+	return bar
+}
+
 func countOf(s *samples, peers []string) int {
 	n := 0
 	for _, p := range peers {

@@ -59,6 +59,12 @@ func (s *samples) ratioInterval(peer, rival string) (low, high float64) {
 	return resampled(func(draw drawing) float64 { return median(draw(all)) })
 }
 
+// interval is the same of a peer's median.
+func (s *samples) interval(peer string) (low, high float64) {
+	all := numbers(s.of[peer])
+	return resampled(func(draw drawing) float64 { return median(draw(all)) })
+}
+
 // difference is the same of the difference of two medians.
 func (s *samples) difference(peer, other string) (low, high float64) {
 	mine, theirs := numbers(s.of[peer]), numbers(s.of[other])

@@ -219,6 +219,25 @@ func TestNotAbove(t *testing.T) {
 	}
 }
 
+func TestBelow(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		smtplb []float64
+		want   result.Judgment
+	}{
+		{"below", []float64{1, 2, 3, 4}, result.Met},
+		{"less than nothing", []float64{-6, -5, 8, -4}, result.Met},
+		{"at it", []float64{5}, result.Missed},
+		{"above by less than the noise", []float64{1, 4, 6, 6.5, 7, 9}, result.Undecided},
+		{"above by more", []float64{6, 6.5, 7, 7.5, 8}, result.Missed},
+		{"not measured", nil, result.NotMeasured},
+	} {
+		if bar := below(table(map[string][]float64{smtplb: test.smtplb}), 5, "%"); bar.Verdict != test.want || !strings.HasPrefix(bar.Text, "below 5 % (") {
+			t.Errorf("%s: %+v, want %s", test.name, bar, test.want)
+		}
+	}
+}
+
 func TestMissed(t *testing.T) {
 	c := &result.Comparison{
 		Measures: []result.Measure{

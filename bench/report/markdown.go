@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -94,7 +95,7 @@ func spread(m *result.Measure) string {
 	for i := range m.Cells {
 		c := &m.Cells[i]
 		lo, hi := extremes(c)
-		if relative := (hi - lo) / c.Median; finite(relative) {
+		if relative := (hi - lo) / math.Abs(c.Median); finite(relative) {
 			widest, rounds = max(widest, relative), max(rounds, len(c.Samples))
 		}
 	}
