@@ -16,6 +16,12 @@ const (
 	bigPerSession    = 5
 )
 
+// In so many bursts all have their turns in a round.
+const (
+	shortBursts = 10
+	longBursts  = 5
+)
+
 const accounting = "CPU time is the kernel's account of the process and its children, all threads, user and system " +
 	"(the clock of clock_getcpuclockid(3), in nanoseconds)"
 
@@ -82,40 +88,100 @@ type cost struct {
 	rounds  int
 	seconds float64 // about, for each sample
 	all     func(relays []relay) []variant
-	clients func(*source.Config)      // what they do
+	clients func(*source.Config)      // what they do in a round; Sessions of it in all
+	bursts  int64                     // so many parts a round has; whose turn it is changes after each
 	units   func(*result.Run) float64 // what the time is divided by
 }
 
 // cost measures, in the closed model, the CPU time of each variant for each
-// unit of what it carries.
+// unit of what it carries. In a round all are there, freshly started, and take
+// turns: what disturbs the machine lasts longer than a burst, and meets all alike.
 func (l *lab) cost(ctx context.Context, c cost) (*samples, error) {
 	relays, err := listen(plainRelays())
 	if err != nil {
 		return nil, err
 	}
 	defer relays.close()
-	s := newSamples(c.rounds)
-	l.rounds(ctx, c.name, c.rounds, c.seconds, c.all(relays.list), func(ctx context.Context, v variant, i *instance, round int) error {
-		cfg := clients(i, 0)
-		cfg.Concurrency = crowd
-		if err := l.warm(ctx, cfg); err != nil {
-			return err
+	s, all := newSamples(c.rounds), c.all(relays.list)
+	for round := range c.rounds {
+		if ctx.Err() != nil {
+			break
 		}
-		c.clients(&cfg)
-		var run *result.Run
-		used, err := cpuOf([]*instance{i}, func() (err error) {
-			run, err = send(ctx, cfg)
-			return err
+		l.progress.next(time.Now(), c.seconds*float64(len(all)), "%s, round %d of %d", c.name, round+1, c.rounds)
+		l.atOnce(ctx, all, func(v variant, err error) { l.note("%s, round %d: %s: %v", c.name, round+1, v.key, err) }, func(each []*instance) {
+			l.takeTurns(ctx, c, all, each, round, s)
 		})
-		if err != nil {
-			return err
-		}
-		l.failures(c.name, v, run)
-		s.set(v.key, round, used.Seconds()/c.units(run))
-		return nil
-	})
+	}
+	l.progress.end()
 	return s, nil
 }
+
+// bill is what a variant has used up in a round.
+type bill struct {
+	cpu   time.Duration
+	units float64
+}
+
+// takeTurns is a round of a cost. Who has failed has no instance, and no sample.
+func (l *lab) takeTurns(ctx context.Context, c cost, all []variant, each []*instance, round int, to *samples) {
+	bills := make([]bill, len(all))
+	config := func(k int) source.Config {
+		cfg := clients(each[k], 0)
+		cfg.Concurrency = crowd
+		return cfg
+	}
+	turn := func(k int, f func() error) {
+		if each[k] == nil || bills[k].units < 0 {
+			return
+		}
+		if err := f(); err != nil {
+			bills[k].units = -1
+			if ctx.Err() == nil {
+				l.note("%s, round %d: %s: %v", c.name, round+1, all[k].key, err)
+			}
+		}
+	}
+	for k := range all {
+		turn(k, func() error { return l.warm(ctx, config(k)) })
+	}
+	for burst, order := range turns(int(c.bursts), len(all)) {
+		for _, place := range order {
+			k := (place + round) % len(all)
+			turn(k, func() error {
+				cfg := config(k)
+				c.clients(&cfg)
+				if cfg.Sessions = part(cfg.Sessions, c.bursts, int64(burst)); cfg.Sessions == 0 {
+					return nil // that would be no limit
+				}
+				return l.bill(ctx, c, all[k], each[k], cfg, &bills[k])
+			})
+		}
+	}
+	for k := range all {
+		if b := bills[k]; b.units > 0 {
+			to.set(all[k].key, round, b.cpu.Seconds()/b.units)
+		}
+	}
+}
+
+// bill has clients use a variant, and adds what that took.
+func (l *lab) bill(ctx context.Context, c cost, v variant, i *instance, cfg source.Config, to *bill) error {
+	var run *result.Run
+	used, err := cpuOf([]*instance{i}, func() (err error) {
+		run, err = send(ctx, cfg)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	l.failures(c.name, v, run)
+	to.cpu += used
+	to.units += c.units(run)
+	return nil
+}
+
+// part is the n-th of so many parts of a whole, which differ by one at most.
+func part(whole, parts, n int64) int64 { return whole*(n+1)/parts - whole*n/parts }
 
 // proxies are all peers with a process, alike.
 func (l *lab) proxies(relays []relay) []variant {
@@ -140,6 +206,7 @@ func runShort(ctx context.Context, l *lab) error {
 	s, err := l.cost(ctx, cost{
 		name: "cpu_short", rounds: l.options.Rounds, seconds: l.quicker(shortSample), all: l.carriers,
 		clients: func(c *source.Config) { c.Sessions = l.amounts.short },
+		bursts:  shortBursts,
 		units:   sessionsOK,
 	})
 	if err != nil {
@@ -148,8 +215,8 @@ func runShort(ctx context.Context, l *lab) error {
 	bar, caveat := atMostOf(s, barSession, haproxy, nginx)
 	l.measure(result.Measure{
 		ID: "cpu_short", Title: "CPU per short session", Unit: "µs", Group: "CPU per session",
-		How: fmt.Sprintf("Closed model, %d connections at one time, %d sessions a round, one message of 4 KB in each, lock-step, one worker. %s.",
-			crowd, l.amounts.short, accounting),
+		How: fmt.Sprintf("Closed model, %d connections at one time, %d sessions a round in %d bursts, all in turn, one message of 4 KB in each, lock-step, one worker. %s.",
+			crowd, l.amounts.short, shortBursts, accounting),
 		Cells: s.cells(l.peers, 1e6), Bar: bar,
 	}, caveat)
 	return nil
@@ -159,6 +226,7 @@ func runLong(ctx context.Context, l *lab) error {
 	s, err := l.cost(ctx, cost{
 		name: "cpu_long", rounds: l.options.Rounds, seconds: l.quicker(longSample), all: l.carriers,
 		clients: func(c *source.Config) { c.Sessions, c.MessagesPerSession = l.amounts.long, exchangeMessages },
+		bursts:  longBursts,
 		units:   sessionsOK,
 	})
 	if err != nil {
@@ -167,8 +235,8 @@ func runLong(ctx context.Context, l *lab) error {
 	bar, caveat := atMostOf(s, barSession, haproxy, nginx)
 	l.measure(result.Measure{
 		ID: "cpu_long", Title: "CPU per session of 20 messages", Unit: "µs", Group: "CPU per session",
-		How: fmt.Sprintf("As for short sessions, but %d sessions a round with %d messages of 4 KB in each, as many as Exchange sends by default.",
-			l.amounts.long, exchangeMessages),
+		How: fmt.Sprintf("As for short sessions, but %d sessions a round in %d bursts, with %d messages of 4 KB in each, as many as Exchange sends by default.",
+			l.amounts.long, longBursts, exchangeMessages),
 		Cells: s.cells(l.peers, 1e6), Bar: bar,
 	}, caveat)
 	return nil
@@ -183,7 +251,8 @@ func runGigabyte(ctx context.Context, l *lab) error {
 			c.Size = source.FixedSize(bigMessage)
 			c.Sessions = max(l.amounts.big/bigPerSession, bigClients)
 		},
-		units: func(run *result.Run) float64 { return float64(run.Messages.Bytes) / gigabyte },
+		bursts: 1,
+		units:  func(run *result.Run) float64 { return float64(run.Messages.Bytes) / gigabyte },
 	})
 	if err != nil {
 		return err

@@ -14,11 +14,8 @@ const (
 )
 
 func (l *lab) logSeconds() float64 {
-	return float64(2*l.logRounds()) * l.quicker(shortSample)
+	return float64(2*l.options.Rounds) * l.quicker(shortSample)
 }
-
-// logRounds are more than others: a difference is of two numbers that both vary.
-func (l *lab) logRounds() int { return 2 * l.options.Rounds }
 
 func runLog(ctx context.Context, l *lab) error {
 	p := l.peer(smtplb)
@@ -26,7 +23,7 @@ func runLog(ctx context.Context, l *lab) error {
 		return nil // that it is missing has been said
 	}
 	s, err := l.cost(ctx, cost{
-		name: "log", rounds: l.logRounds(), seconds: l.quicker(shortSample),
+		name: "log", rounds: l.options.Rounds, seconds: l.quicker(shortSample),
 		all: func(relays []relay) []variant {
 			on, cpus := l.site(relays), l.options.BalancerCPUs[:1]
 			off := on
@@ -34,6 +31,7 @@ func runLog(ctx context.Context, l *lab) error {
 			return []variant{{logOn, p, on, cpus}, {logOff, p, off, cpus}}
 		},
 		clients: func(c *source.Config) { c.Sessions = l.amounts.short },
+		bursts:  shortBursts,
 		units:   sessionsOK,
 	})
 	if err != nil {
@@ -47,8 +45,8 @@ func runLog(ctx context.Context, l *lab) error {
 	}
 	l.measure(result.Measure{
 		ID: "log", Title: "What the session log costs", Unit: "%",
-		How: fmt.Sprintf("CPU of smtplb per short session with log.level info, a line for each session in a file, beyond that with log.level error: the two in turn, %d rounds of %d sessions. Medians %.1f and %.1f µs.",
-			s.rounds, l.amounts.short, s.median(logOn)*1e6, s.median(logOff)*1e6),
+		How: fmt.Sprintf("CPU of smtplb per short session with log.level info, a line for each session in a file, beyond that with log.level error: the two in turn, %d rounds of %d sessions in %d bursts. Medians %.1f and %.1f µs.",
+			s.rounds, l.amounts.short, shortBursts, s.median(logOn)*1e6, s.median(logOff)*1e6),
 		Cells: more.cells(l.peers, 1),
 		Bar:   below(more, barLog, "%"),
 	})

@@ -173,7 +173,7 @@ func TestRunMeasuresWhatIsThere(t *testing.T) {
 	if missed := Missed(c); len(missed) > 0 {
 		t.Errorf("missed: %q", missed)
 	}
-	if !strings.Contains(progress.String(), "cpu_short, round 1 of 1: iocopy") {
+	if !strings.Contains(progress.String(), "cpu_short, round 1 of 1 (") {
 		t.Errorf("progress: %s", progress.String())
 	}
 	if after, err := proc.Available(); err != nil || !slices.Equal(before, after) {

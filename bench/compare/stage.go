@@ -132,6 +132,34 @@ func turns(rounds, n int) [][]int {
 	return order
 }
 
+// atOnce starts all variants for the length of f, which gets an instance of each in
+// its place; nil of who does not start. wrong is told of those, and of who failed.
+func (l *lab) atOnce(ctx context.Context, all []variant, wrong func(variant, error), f func(each []*instance)) {
+	each := make([]*instance, len(all))
+	for k, v := range all {
+		i, err := v.peer.start(ctx, v.site, v.cpus)
+		if err == nil {
+			each[k] = i
+		} else if ctx.Err() == nil {
+			wrong(v, err)
+		}
+	}
+	runtime.GC() // so that each round begins with the load in the same state
+	f(each)
+	for k, i := range each {
+		if i == nil {
+			continue
+		}
+		err := i.failure()
+		if stopped := i.stop(); err == nil {
+			err = stopped
+		}
+		if err != nil && ctx.Err() == nil {
+			wrong(all[k], err)
+		}
+	}
+}
+
 // one starts a variant for the length of f.
 func (l *lab) one(ctx context.Context, v variant, f func(*instance) error) error {
 	i, err := v.peer.start(ctx, v.site, v.cpus)
