@@ -70,12 +70,12 @@ func reachable(s *samples, bar *result.Bar, part float64, best string) {
 	}
 }
 
-// notAbove judges whether smtplb is above a rival, by the medians of their rounds. What is above by less than the samples can
-// tell is not decided: there the interval of the difference, by resampling, has 0 in it.
+// notAbove judges whether smtplb is above a rival, by the median of the differences of samples that were taken one right after the other.
+// What is above by less than the samples can tell is not decided: there the interval of the median, by resampling, has 0 in it.
 func notAbove(s *samples, rival, text, unit string) *result.Bar {
-	bar := judge("", s.median(smtplb)-s.median(rival), func(got float64) bool { return got <= 0 })
-	low, high := s.difference(smtplb, rival)
-	bar.Text = fmt.Sprintf("%s: at most 0 %s (difference of the medians)", text, unit)
+	bar := judge("", median(s.differences(smtplb, rival)), func(got float64) bool { return got <= 0 })
+	low, high := s.differenceInterval(smtplb, rival)
+	bar.Text = fmt.Sprintf("%s: at most 0 %s (median of the differences, turn by turn)", text, unit)
 	if bar.Verdict != result.NotMeasured {
 		bar.Text += fmt.Sprintf("; resampled, it is %.3g to %.3g in 95 of 100 cases", low, high)
 	}
@@ -88,7 +88,7 @@ func notAbove(s *samples, rival, text, unit string) *result.Bar {
 // below judges the median of smtplb's rounds against a limit, as notAbove does.
 func below(s *samples, limit float64, unit string) *result.Bar {
 	bar := judge("", s.median(smtplb), func(got float64) bool { return got < limit })
-	low, high := s.interval(smtplb)
+	low, high := interval(numbers(s.of[smtplb]))
 	bar.Text = fmt.Sprintf("below %.3g %s (%s)", limit, unit, perRound)
 	if bar.Verdict != result.NotMeasured {
 		bar.Text += fmt.Sprintf("; resampled, it is %.3g to %.3g in 95 of 100 cases", low, high)

@@ -20,6 +20,7 @@ const (
 const (
 	shortBursts = 10
 	longBursts  = 5
+	bigBursts   = 5
 )
 
 const accounting = "CPU time is the kernel's account of the process and its children, all threads, user and system " +
@@ -89,30 +90,44 @@ type cost struct {
 	seconds float64 // about, for each sample
 	all     func(relays []relay) []variant
 	clients func(*source.Config)      // what they do in a round; Sessions of it in all
-	bursts  int64                     // so many parts a round has; whose turn it is changes after each
+	bursts  int                       // of a round
 	units   func(*result.Run) float64 // what the time is divided by
 }
 
 // cost measures, in the closed model, the CPU time of each variant for each
-// unit of what it carries. In a round all are there, freshly started, and take
-// turns: what disturbs the machine lasts longer than a burst, and meets all alike.
+// unit of what it carries.
 func (l *lab) cost(ctx context.Context, c cost) (*samples, error) {
 	relays, err := listen(plainRelays())
 	if err != nil {
 		return nil, err
 	}
 	defer relays.close()
-	s, all := newSamples(c.rounds), c.all(relays.list)
-	for round := range c.rounds {
-		if ctx.Err() != nil {
-			break
-		}
-		l.progress.next(time.Now(), c.seconds*float64(len(all)), "%s, round %d of %d", c.name, round+1, c.rounds)
-		l.atOnce(ctx, all, func(v variant, err error) { l.note("%s, round %d: %s: %v", c.name, round+1, v.key, err) }, func(each []*instance) {
-			l.takeTurns(ctx, c, all, each, round, s)
-		})
+	s, bills := newSamples(c.rounds), map[string]*bill{}
+	config := func(i *instance) source.Config {
+		cfg := clients(i, 0)
+		cfg.Concurrency = crowd
+		return cfg
 	}
-	l.progress.end()
+	l.inTurns(ctx, turnwise{
+		name: c.name, rounds: c.rounds, bursts: c.bursts, seconds: c.seconds, all: c.all(relays.list),
+		warm: func(v variant, i *instance) error {
+			bills[v.key] = &bill{}
+			return l.warm(ctx, config(i))
+		},
+		burst: func(v variant, i *instance, round, burst int) error {
+			cfg, b := config(i), bills[v.key]
+			c.clients(&cfg)
+			if cfg.Sessions = part(cfg.Sessions, c.bursts, burst); cfg.Sessions > 0 { // 0 would be no limit
+				if err := l.bill(ctx, c, v, i, cfg, b); err != nil {
+					return err
+				}
+			}
+			if burst == c.bursts-1 && b.units > 0 {
+				s.set(v.key, round, b.cpu.Seconds()/b.units)
+			}
+			return nil
+		},
+	})
 	return s, nil
 }
 
@@ -120,48 +135,6 @@ func (l *lab) cost(ctx context.Context, c cost) (*samples, error) {
 type bill struct {
 	cpu   time.Duration
 	units float64
-}
-
-// takeTurns is a round of a cost. Who has failed has no instance, and no sample.
-func (l *lab) takeTurns(ctx context.Context, c cost, all []variant, each []*instance, round int, to *samples) {
-	bills := make([]bill, len(all))
-	config := func(k int) source.Config {
-		cfg := clients(each[k], 0)
-		cfg.Concurrency = crowd
-		return cfg
-	}
-	turn := func(k int, f func() error) {
-		if each[k] == nil || bills[k].units < 0 {
-			return
-		}
-		if err := f(); err != nil {
-			bills[k].units = -1
-			if ctx.Err() == nil {
-				l.note("%s, round %d: %s: %v", c.name, round+1, all[k].key, err)
-			}
-		}
-	}
-	for k := range all {
-		turn(k, func() error { return l.warm(ctx, config(k)) })
-	}
-	for burst, order := range turns(int(c.bursts), len(all)) {
-		for _, place := range order {
-			k := (place + round) % len(all)
-			turn(k, func() error {
-				cfg := config(k)
-				c.clients(&cfg)
-				if cfg.Sessions = part(cfg.Sessions, c.bursts, int64(burst)); cfg.Sessions == 0 {
-					return nil // that would be no limit
-				}
-				return l.bill(ctx, c, all[k], each[k], cfg, &bills[k])
-			})
-		}
-	}
-	for k := range all {
-		if b := bills[k]; b.units > 0 {
-			to.set(all[k].key, round, b.cpu.Seconds()/b.units)
-		}
-	}
 }
 
 // bill has clients use a variant, and adds what that took.
@@ -181,7 +154,9 @@ func (l *lab) bill(ctx context.Context, c cost, v variant, i *instance, cfg sour
 }
 
 // part is the n-th of so many parts of a whole, which differ by one at most.
-func part(whole, parts, n int64) int64 { return whole*(n+1)/parts - whole*n/parts }
+func part(whole int64, parts, n int) int64 {
+	return whole*int64(n+1)/int64(parts) - whole*int64(n)/int64(parts)
+}
 
 // proxies are all peers with a process, alike.
 func (l *lab) proxies(relays []relay) []variant {
@@ -251,7 +226,7 @@ func runGigabyte(ctx context.Context, l *lab) error {
 			c.Size = source.FixedSize(bigMessage)
 			c.Sessions = max(l.amounts.big/bigPerSession, bigClients)
 		},
-		bursts: 1,
+		bursts: bigBursts,
 		units:  func(run *result.Run) float64 { return float64(run.Messages.Bytes) / gigabyte },
 	})
 	if err != nil {
@@ -263,8 +238,8 @@ func runGigabyte(ctx context.Context, l *lab) error {
 	}
 	l.measure(result.Measure{
 		ID: "cpu_gb", Title: "CPU per GB in messages of 20 MB", Unit: "s/GB", Group: "CPU per GB",
-		How: fmt.Sprintf("Closed model, %d connections at one time, %d messages of 20 MB (20 * 2^20 bytes) a round, %d in a session. HAProxy has splice-auto. A GB is 10^9 bytes of content.",
-			bigClients, l.amounts.big, bigPerSession),
+		How: fmt.Sprintf("Closed model, %d connections at one time, %d messages of 20 MB (20 * 2^20 bytes) a round in %d bursts, %d in a session. HAProxy has splice-auto. A GB is 10^9 bytes of content.",
+			bigClients, l.amounts.big, bigBursts, bigPerSession),
 		Cells: s.cells(l.peers, 1), Bar: bar,
 	}, caveat)
 	return nil

@@ -38,24 +38,20 @@ func (l *lab) latencySeconds() float64 {
 	return float64(l.options.Rounds*len(l.wanted((*peer).compared)))*l.latencyVisit() + l.quicker(3)
 }
 
-// latencySamples are how many are taken of a peer in a round, of a second each: what
-// disturbs the machine for some milliseconds is all that a p99 sees of its sample,
-// and most short samples meet none of it.
-func (l *lab) latencySamples() int {
+// latencyBursts are how many samples are taken of a peer in a round: what disturbs
+// the machine for some milliseconds is all that a p99 sees of its sample, and most
+// short samples meet none of it.
+func (l *lab) latencyBursts() int {
 	if l.options.Quick {
 		return 1
 	}
-	return 4
+	return 8
 }
 
 // latencyVisit is about how long a peer has in a round, in seconds.
 func (l *lab) latencyVisit() float64 {
-	return l.quicker(amountsOf(false).latency.Seconds()*(float64(l.latencySamples())+1./latencyWarmth) + 0.7)
+	return l.quicker(amountsOf(false).latency.Seconds()*float64(l.latencyBursts()+1) + 0.7)
 }
-
-// latencyWarmth: the warm-up is this part of a sample. A program that has only just
-// been started meets its memory for the first time.
-const latencyWarmth = 2
 
 // mostWaiting sessions may be open at one time: at half load a fraction of that.
 // A peer that is overrun is not waited for.
@@ -75,23 +71,28 @@ func runLatency(ctx context.Context, l *lab) error {
 	}
 	rate := math.Round(full / 2)
 
-	rounds, each := l.options.Rounds, l.latencySamples()
-	all := l.variants(l.site(relays.list), (*peer).compared)
+	bursts := l.latencyBursts()
 	total := map[string]*samples{} // by stage and percentile
 	for _, st := range latencyStages() {
 		for _, p := range percentiles() {
-			total[st.name+p.id] = newSamples(rounds * each)
+			total[st.name+p.id] = newSamples(l.options.Rounds * bursts)
 		}
 	}
-	l.rounds(ctx, "latency", rounds, l.latencyVisit(), all, func(ctx context.Context, v variant, i *instance, round int) error {
+	visit := func(i *instance) (*result.Run, error) {
 		cfg := clients(i, 0)
-		cfg.Rate, cfg.Duration, cfg.MaxOpen = rate, l.amounts.latency/latencyWarmth, mostWaiting
-		if _, err := send(ctx, cfg); err != nil {
+		cfg.Rate, cfg.Duration, cfg.MaxOpen = rate, l.amounts.latency, mostWaiting
+		return send(ctx, cfg)
+	}
+	l.inTurns(ctx, turnwise{
+		name: "latency", rounds: l.options.Rounds, bursts: bursts, seconds: l.latencyVisit(),
+		all: l.variants(l.site(relays.list), (*peer).compared),
+		// A program that has only just been started meets its memory for the first time.
+		warm: func(_ variant, i *instance) error {
+			_, err := visit(i)
 			return err
-		}
-		cfg.Duration = l.amounts.latency
-		for k := range each {
-			run, err := send(ctx, cfg)
+		},
+		burst: func(v variant, i *instance, round, burst int) error {
+			run, err := visit(i)
 			if err != nil {
 				return err
 			}
@@ -102,15 +103,15 @@ func runLatency(ctx context.Context, l *lab) error {
 					return err
 				}
 				for _, p := range percentiles() {
-					total[st.name+p.id].set(v.key, round*each+k, p.of(latency))
+					total[st.name+p.id].set(v.key, round*bursts+burst, p.of(latency))
 				}
 			}
-		}
-		return nil
+			return nil
+		},
 	})
 
-	how := fmt.Sprintf("Open model, %.0f sessions a second, which is half of what %s reached on these CPUs with %d connections in the closed model; short sessions, %d times %v a round, after a warm-up. Latencies count from when a session was due.",
-		rate, reference, saturation, each, l.amounts.latency.Round(time.Second))
+	how := fmt.Sprintf("Open model, %.0f sessions a second, which is half of what %s reached on these CPUs with %d connections in the closed model; short sessions, %d times %v a round, in turn, after a warm-up. Latencies count from when a session was due.",
+		rate, reference, saturation, bursts, l.amounts.latency)
 	for _, st := range latencyStages() {
 		for _, p := range percentiles() {
 			l.added(st, p, total[st.name+p.id], how)
@@ -120,8 +121,7 @@ func runLatency(ctx context.Context, l *lab) error {
 }
 
 // added reports what each peer adds to a latency, against the median of the
-// direct way: the end of a distribution is disturbed in bursts, so that two
-// samples of one round have less in common than two medians.
+// direct way.
 func (l *lab) added(st latencyStage, p percentile, total *samples, how string) {
 	if !total.has(direct) {
 		if st == latencyStages()[0] && p.id == "p50" {

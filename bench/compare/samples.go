@@ -43,11 +43,20 @@ func (s *samples) between(peer, rival string) float64 { return median(s.ratios(p
 
 // ratios are those of each round that has both.
 func (s *samples) ratios(peer, rival string) []float64 {
+	return s.paired(peer, rival, func(mine, theirs float64) float64 { return mine / theirs })
+}
+
+// differences are those of each round that has both.
+func (s *samples) differences(peer, rival string) []float64 {
+	return s.paired(peer, rival, func(mine, theirs float64) float64 { return mine - theirs })
+}
+
+func (s *samples) paired(peer, rival string, of func(mine, theirs float64) float64) []float64 {
 	var all []float64
 	theirs := s.of[rival]
 	for round, mine := range s.of[peer] {
 		if theirs != nil {
-			all = append(all, mine/theirs[round])
+			all = append(all, of(mine, theirs[round]))
 		}
 	}
 	return numbers(all)
@@ -55,46 +64,32 @@ func (s *samples) ratios(peer, rival string) []float64 {
 
 // ratioInterval is what between may be, as the rounds fell.
 func (s *samples) ratioInterval(peer, rival string) (low, high float64) {
-	all := s.ratios(peer, rival)
-	return resampled(func(draw drawing) float64 { return median(draw(all)) })
+	return interval(s.ratios(peer, rival))
 }
 
-// interval is the same of a peer's median.
-func (s *samples) interval(peer string) (low, high float64) {
-	all := numbers(s.of[peer])
-	return resampled(func(draw drawing) float64 { return median(draw(all)) })
+// differenceInterval is the same of the median of the differences.
+func (s *samples) differenceInterval(peer, rival string) (low, high float64) {
+	return interval(s.differences(peer, rival))
 }
 
-// difference is the same of the difference of two medians.
-func (s *samples) difference(peer, other string) (low, high float64) {
-	mine, theirs := numbers(s.of[peer]), numbers(s.of[other])
-	return resampled(func(draw drawing) float64 { return median(draw(mine)) - median(draw(theirs)) })
-}
-
-// drawing is as many numbers as there are, any of them any number of times.
-type drawing func(from []float64) []float64
-
-// resampled is the interval in which a statistic is in 95 of 100 cases, by the
-// percentile bootstrap (Efron, 1979); NaN where it is no number. It is the same
-// each time.
-func resampled(statistic func(drawing) float64) (low, high float64) {
+// interval is where the median of all is in 95 of 100 cases, by the percentile
+// bootstrap (Efron, 1979): as many numbers are drawn as there are, any of them any
+// number of times. NaN of none. It is the same each time.
+func interval(all []float64) (low, high float64) {
 	const cases = 4000
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
-	draw := func(from []float64) []float64 {
-		drawn := make([]float64, len(from))
-		for i := range drawn {
-			drawn[i] = from[random.IntN(len(from))]
-		}
-		return drawn
-	}
-	found := make([]float64, cases)
-	for i := range found {
-		found[i] = statistic(draw)
-	}
-	slices.Sort(found) // a NaN comes first
-	if math.IsNaN(found[0]) {
+	if len(all) == 0 {
 		return math.NaN(), math.NaN()
 	}
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
+	found := make([]float64, cases)
+	drawn := make([]float64, len(all))
+	for i := range found {
+		for k := range drawn {
+			drawn[k] = all[random.IntN(len(all))]
+		}
+		found[i] = median(drawn)
+	}
+	slices.Sort(found)
 	return found[cases/40], found[cases-1-cases/40]
 }
 

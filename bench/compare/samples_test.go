@@ -190,10 +190,10 @@ func TestBarBelowTheFloor(t *testing.T) {
 }
 
 func TestNotAbove(t *testing.T) {
-	// noisy are samples around a middle, far apart.
-	noisy := func(middle float64) (all []float64) {
+	// noisy are samples around a middle, far apart; those of two steps have nothing in common.
+	noisy := func(middle float64, step int) (all []float64) {
 		for i := range 30 {
-			all = append(all, middle+float64(i*7%30-15)/10)
+			all = append(all, middle+float64(i*step%30-15)/10)
 		}
 		return all
 	}
@@ -202,12 +202,13 @@ func TestNotAbove(t *testing.T) {
 		smtplb, haproxy []float64
 		want            result.Judgment
 	}{
-		{"below", noisy(3), noisy(5), result.Met},
-		{"the same", noisy(3), noisy(3), result.Met},
-		{"above by less than the noise", noisy(3.2), noisy(3), result.Undecided},
-		{"above by more", noisy(5), noisy(3), result.Missed},
+		{"below", noisy(3, 7), noisy(5, 11), result.Met},
+		{"the same", noisy(3, 7), noisy(3, 7), result.Met},
+		{"above by less than the noise", noisy(3.2, 7), noisy(3, 11), result.Undecided},
+		{"above by less than the noise, which both had", noisy(3.2, 7), noisy(3, 7), result.Missed},
+		{"above by more", noisy(5, 7), noisy(3, 11), result.Missed},
 		{"one round", []float64{2}, []float64{1}, result.Missed},
-		{"smtplb was not measured", nil, noisy(3), result.NotMeasured},
+		{"smtplb was not measured", nil, noisy(3, 7), result.NotMeasured},
 	} {
 		bar := notAbove(table(map[string][]float64{smtplb: test.smtplb, haproxy: test.haproxy}), haproxy, "more", "ms")
 		if bar.Verdict != test.want {

@@ -54,7 +54,7 @@ func amountsOf(quick bool) amounts {
 	}
 	return amounts{
 		short: 3000, long: 400, big: 50, warm: 200, held: [2]int{1000, 6000},
-		latency: time.Second, cores: 1500 * time.Millisecond, shares: 1600,
+		latency: time.Second / 2, cores: 1500 * time.Millisecond, shares: 1600,
 		healthy: 3 * time.Second, ill: 9 * time.Second,
 	}
 }
@@ -130,34 +130,6 @@ func turns(rounds, n int) [][]int {
 		}
 	}
 	return order
-}
-
-// atOnce starts all variants for the length of f, which gets an instance of each in
-// its place; nil of who does not start. wrong is told of those, and of who failed.
-func (l *lab) atOnce(ctx context.Context, all []variant, wrong func(variant, error), f func(each []*instance)) {
-	each := make([]*instance, len(all))
-	for k, v := range all {
-		i, err := v.peer.start(ctx, v.site, v.cpus)
-		if err == nil {
-			each[k] = i
-		} else if ctx.Err() == nil {
-			wrong(v, err)
-		}
-	}
-	runtime.GC() // so that each round begins with the load in the same state
-	f(each)
-	for k, i := range each {
-		if i == nil {
-			continue
-		}
-		err := i.failure()
-		if stopped := i.stop(); err == nil {
-			err = stopped
-		}
-		if err != nil && ctx.Err() == nil {
-			wrong(all[k], err)
-		}
-	}
 }
 
 // one starts a variant for the length of f.
