@@ -59,8 +59,8 @@ func reachable(s *samples, bar *result.Bar, part float64, best string) {
 	if !(least > part) {
 		return
 	}
-	low, high := s.ratioInterval(smtplb, floor)
-	bar.Text += fmt.Sprintf("; the floor, a session's system calls and nothing else, is at %.2f itself, and smtplb at %.2f of the floor (%.2f to %.2f), at most %.2f",
+	low, high := interval(s.ratios(smtplb, floor), 1)
+	bar.Text += fmt.Sprintf("; the floor, a session's system calls and nothing else, is at %.2f itself, and smtplb at %.2f of the floor (resampled, %.2f to %.2f in 95 of 100 cases), at most %.2f",
 		least, above, low, high, barFloor)
 	switch {
 	case above <= barFloor:
@@ -70,11 +70,11 @@ func reachable(s *samples, bar *result.Bar, part float64, best string) {
 	}
 }
 
-// notAbove judges whether smtplb is above a rival, by the median of the differences of samples that were taken one right after the other.
+// notAbove judges whether smtplb is above a rival, by the median of the differences of samples of the same turn.
 // What is above by less than the samples can tell is not decided: there the interval of the median, by resampling, has 0 in it.
 func notAbove(s *samples, rival, text, unit string) *result.Bar {
 	bar := judge("", median(s.differences(smtplb, rival)), func(got float64) bool { return got <= 0 })
-	low, high := s.differenceInterval(smtplb, rival)
+	low, high := interval(s.differences(smtplb, rival), s.block)
 	bar.Text = fmt.Sprintf("%s: at most 0 %s (median of the differences, turn by turn)", text, unit)
 	if bar.Verdict != result.NotMeasured {
 		bar.Text += fmt.Sprintf("; resampled, it is %.3g to %.3g in 95 of 100 cases", low, high)
@@ -88,7 +88,7 @@ func notAbove(s *samples, rival, text, unit string) *result.Bar {
 // below judges the median of smtplb's rounds against a limit, as notAbove does.
 func below(s *samples, limit float64, unit string) *result.Bar {
 	bar := judge("", s.median(smtplb), func(got float64) bool { return got < limit })
-	low, high := interval(numbers(s.of[smtplb]))
+	low, high := interval(s.of[smtplb], s.block)
 	bar.Text = fmt.Sprintf("below %.3g %s (%s)", limit, unit, perRound)
 	if bar.Verdict != result.NotMeasured {
 		bar.Text += fmt.Sprintf("; resampled, it is %.3g to %.3g in 95 of 100 cases", low, high)

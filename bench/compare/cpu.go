@@ -118,7 +118,7 @@ func (l *lab) cost(ctx context.Context, c cost) (*samples, error) {
 			cfg, b := config(i), bills[v.key]
 			c.clients(&cfg)
 			if cfg.Sessions = part(cfg.Sessions, c.bursts, burst); cfg.Sessions > 0 { // 0 would be no limit
-				if err := l.bill(ctx, c, v, i, cfg, b); err != nil {
+				if err := l.charge(ctx, c, v, i, cfg, b); err != nil {
 					return err
 				}
 			}
@@ -137,8 +137,8 @@ type bill struct {
 	units float64
 }
 
-// bill has clients use a variant, and adds what that took.
-func (l *lab) bill(ctx context.Context, c cost, v variant, i *instance, cfg source.Config, to *bill) error {
+// charge has clients use a variant, and adds what that took.
+func (l *lab) charge(ctx context.Context, c cost, v variant, i *instance, cfg source.Config, to *bill) error {
 	var run *result.Run
 	used, err := cpuOf([]*instance{i}, func() (err error) {
 		run, err = send(ctx, cfg)

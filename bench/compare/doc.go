@@ -12,15 +12,16 @@
 // # What is fair
 //
 // Each balancer is a process of its own, on the balancers' CPUs, where no other
-// has anything to do while it is measured; clients and relays are in this process,
-// on the load's CPUs. All get the same relays, the same clients, and as many
-// workers as CPUs. Rounds are interleaved: in each one every peer has its turn,
-// freshly started and warmed up, and whoever was first is last in the next. Where
-// little differences count, of CPU and latency, a round is of many short turns, so
-// that what disturbs the machine meets all alike. A number is the median of its
-// rounds, and what is said of two peers the median of the rounds' ratios or
-// differences. How far that can be trusted stands beside it: the interval by
-// resampling.
+// is used while it is measured; clients and relays are in this process, on the
+// load's CPUs. All get the same relays, the same clients, and as many workers as
+// CPUs. Rounds are interleaved: in each one every peer has its turn, freshly started
+// and warmed up, and whoever was first is last in the next. Where little differences
+// count, of CPU and latency, a round is of many short turns, so that what disturbs
+// the machine meets all alike. A number is the median of its rounds, and what is said
+// of two peers the median of the rounds' ratios or differences. How far that can be
+// trusted, of latencies, the log and the distance from the floor, stands beside it:
+// an interval by resampling. What a balancer does after its turn is on no bill, such
+// as a tenth of a second of smtplb's log that is written then.
 //
 // The peers' configurations are files under peers, with what their manuals
 // recommend for this and why, and stand in the report as they were used. smtplb

@@ -76,6 +76,7 @@ func runLatency(ctx context.Context, l *lab) error {
 	for _, st := range latencyStages() {
 		for _, p := range percentiles() {
 			total[st.name+p.id] = newSamples(l.options.Rounds * bursts)
+			total[st.name+p.id].block = bursts
 		}
 	}
 	visit := func(i *instance) (*result.Run, error) {

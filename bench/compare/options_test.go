@@ -140,21 +140,3 @@ func TestProgressLearnsHowFastItIs(t *testing.T) {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
 }
-
-// All of a round's sessions are in its bursts, which are alike.
-func TestBurstsMakeUpARound(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		whole, parts := rapid.Int64Range(0, 10000).Draw(t, "sessions"), rapid.IntRange(1, 50).Draw(t, "bursts")
-		sum := int64(0)
-		for n := range parts {
-			p := part(whole, parts, n)
-			if least := whole / int64(parts); p != least && p != least+1 {
-				t.Errorf("burst %d has %d", n, p)
-			}
-			sum += p
-		}
-		if sum != whole {
-			t.Errorf("%d in all, want %d", sum, whole)
-		}
-	})
-}

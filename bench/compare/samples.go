@@ -12,11 +12,12 @@ import (
 // where there is none.
 type samples struct {
 	rounds int
+	block  int // so many, one after the other, are of one start and have much in common
 	of     map[string][]float64
 }
 
 func newSamples(rounds int) *samples {
-	return &samples{rounds: rounds, of: map[string][]float64{}}
+	return &samples{rounds: rounds, block: 1, of: map[string][]float64{}}
 }
 
 // set notes what a peer reached in a round.
@@ -43,10 +44,10 @@ func (s *samples) between(peer, rival string) float64 { return median(s.ratios(p
 
 // ratios are those of each round that has both.
 func (s *samples) ratios(peer, rival string) []float64 {
-	return s.paired(peer, rival, func(mine, theirs float64) float64 { return mine / theirs })
+	return numbers(s.paired(peer, rival, func(mine, theirs float64) float64 { return mine / theirs }))
 }
 
-// differences are those of each round that has both.
+// differences are those of each round; NaN where one is missing.
 func (s *samples) differences(peer, rival string) []float64 {
 	return s.paired(peer, rival, func(mine, theirs float64) float64 { return mine - theirs })
 }
@@ -59,38 +60,31 @@ func (s *samples) paired(peer, rival string, of func(mine, theirs float64) float
 			all = append(all, of(mine, theirs[round]))
 		}
 	}
-	return numbers(all)
-}
-
-// ratioInterval is what between may be, as the rounds fell.
-func (s *samples) ratioInterval(peer, rival string) (low, high float64) {
-	return interval(s.ratios(peer, rival))
-}
-
-// differenceInterval is the same of the median of the differences.
-func (s *samples) differenceInterval(peer, rival string) (low, high float64) {
-	return interval(s.differences(peer, rival))
+	return all
 }
 
 // interval is where the median of all is in 95 of 100 cases, by the percentile
-// bootstrap (Efron, 1979): as many numbers are drawn as there are, any of them any
+// bootstrap (Efron, 1979): as many blocks are drawn as there are, any of them any
 // number of times. NaN of none. It is the same each time.
-func interval(all []float64) (low, high float64) {
+func interval(all []float64, block int) (low, high float64) {
 	const cases = 4000
-	if len(all) == 0 {
+	blocks := slices.Collect(slices.Chunk(all, block))
+	if len(numbers(all)) == 0 {
 		return math.NaN(), math.NaN()
 	}
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
-	found := make([]float64, cases)
-	drawn := make([]float64, len(all))
-	for i := range found {
-		for k := range drawn {
-			drawn[k] = all[random.IntN(len(all))]
+	var found, drawn []float64
+	for range cases {
+		drawn = drawn[:0]
+		for range blocks {
+			drawn = append(drawn, blocks[random.IntN(len(blocks))]...)
 		}
-		found[i] = median(drawn)
+		if m := median(drawn); !math.IsNaN(m) {
+			found = append(found, m)
+		}
 	}
 	slices.Sort(found)
-	return found[cases/40], found[cases-1-cases/40]
+	return found[len(found)/40], found[len(found)-1-len(found)/40]
 }
 
 // over divides by other samples, peer by peer and round by round.
@@ -109,6 +103,7 @@ func (s *samples) over(other *samples) *samples {
 // above takes base from every number, and leaves one peer out.
 func (s *samples) above(base float64, without string) *samples {
 	c := newSamples(s.rounds)
+	c.block = s.block
 	for peer, all := range s.of {
 		for round, value := range all {
 			if peer != without {

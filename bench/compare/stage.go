@@ -36,7 +36,7 @@ func stages() []stage {
 type amounts struct {
 	short, long  int64 // sessions of one sample
 	big          int64 // messages of 20 MB
-	warm         int64 // sessions before each sample
+	warm         int64 // sessions before the first sample of a start
 	held         [2]int
 	latency      time.Duration
 	cores        time.Duration
@@ -48,7 +48,7 @@ func amountsOf(quick bool) amounts {
 	if quick {
 		return amounts{
 			short: 150, long: 20, big: 10, warm: 20, held: [2]int{100, 600},
-			latency: time.Second, cores: time.Second / 2, shares: 400,
+			latency: time.Second / 2, cores: time.Second / 2, shares: 400,
 			healthy: time.Second, ill: 2 * time.Second,
 		}
 	}
@@ -139,7 +139,11 @@ func (l *lab) one(ctx context.Context, v variant, f func(*instance) error) error
 		return err
 	}
 	runtime.GC() // so that each begins with the load in the same state
-	err = f(i)
+	return v.end(i, f(i))
+}
+
+// end stops what was started; err is what was wrong with it so far.
+func (v *variant) end(i *instance, err error) error {
 	if failed := i.failure(); failed != nil {
 		err = failed // says more
 	}

@@ -3,6 +3,7 @@ package compare
 import (
 	"context"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -20,6 +21,19 @@ type turnwise struct {
 	burst func(v variant, i *instance, round, burst int) error
 }
 
+// order is who comes when in a burst. Of two bursts the second has the order of the
+// first backwards; somebody else begins in the next two.
+func (m *turnwise) order(round, burst int) []int {
+	order := make([]int, len(m.all))
+	for place := range order {
+		order[place] = (place + round + burst/2) % len(order)
+	}
+	if burst%2 == 1 {
+		slices.Reverse(order)
+	}
+	return order
+}
+
 // inTurns runs a measurement. What goes wrong with one variant is noted; it has no
 // turn any more in that round, and the others go on.
 func (l *lab) inTurns(ctx context.Context, m turnwise) {
@@ -28,35 +42,23 @@ func (l *lab) inTurns(ctx context.Context, m turnwise) {
 			break
 		}
 		l.progress.next(time.Now(), m.seconds*float64(len(m.all)), "%s, round %d of %d", m.name, round+1, m.rounds)
-		l.round(ctx, m, round)
+		l.takeTurns(ctx, &m, round)
 	}
 	l.progress.end()
 }
 
-func (l *lab) round(ctx context.Context, m turnwise, round int) {
+// takeTurns is one round.
+func (l *lab) takeTurns(ctx context.Context, m *turnwise, round int) {
+	wrong := func(err error) {
+		if err != nil && ctx.Err() == nil {
+			l.note("%s, round %d: %v", m.name, round+1, err)
+		}
+	}
 	here := make([]*instance, len(m.all)) // nil: it has failed
-	wrong := func(k int, err error) {
-		if ctx.Err() == nil {
-			l.note("%s, round %d: %s: %v", m.name, round+1, m.all[k].key, err)
-		}
-	}
-	end := func(k int, err error) {
-		i := here[k]
-		here[k] = nil
-		if failed := i.failure(); failed != nil {
-			err = failed // says more
-		}
-		if stopped := i.stop(); err == nil {
-			err = stopped
-		}
-		if err != nil {
-			wrong(k, err)
-		}
-	}
 	for k, v := range m.all {
 		i, err := v.peer.start(ctx, v.site, v.cpus)
 		if err != nil {
-			wrong(k, err)
+			wrong(err)
 			continue
 		}
 		here[k] = i
@@ -67,21 +69,21 @@ func (l *lab) round(ctx context.Context, m turnwise, round int) {
 			return
 		}
 		if err := f(m.all[k], here[k]); err != nil {
-			end(k, err)
+			wrong(m.all[k].end(here[k], err))
+			here[k] = nil
 		}
 	}
 	for k := range m.all {
 		turn(k, m.warm)
 	}
-	for burst, order := range turns(m.bursts, len(m.all)) {
-		for _, place := range order {
-			k := (place + round) % len(m.all)
+	for burst := range m.bursts {
+		for _, k := range m.order(round, burst) {
 			turn(k, func(v variant, i *instance) error { return m.burst(v, i, round, burst) })
 		}
 	}
-	for k := range m.all {
-		if here[k] != nil {
-			end(k, nil)
+	for k, i := range here {
+		if i != nil {
+			wrong(m.all[k].end(i, nil))
 		}
 	}
 }
