@@ -183,24 +183,48 @@ func TestSetupWithoutAPeerStopsKeepalivedFirst(t *testing.T) {
 		return slices.IndexFunc(all, func(c []string) bool { return strings.HasPrefix(strings.Join(c, " "), what) })
 	}
 	alone := &setup.Answers{Hostname: "lb-a", Interface: "eth0"}
-	all := commands(alone, nil)
+	all := commands(alone)
 	if stop, network := at(all, "systemctl stop keepalived"), at(all, "networkctl reconfigure eth0"); stop < 0 || network < stop {
 		t.Errorf("stopped at %d, the network at %d: %q", stop, network, all)
 	}
 	pair := &setup.Answers{Hostname: "lb-a", Interface: "eth0", Peer: netip.MustParseAddr("192.0.2.12")}
-	all = commands(pair, nil)
+	all = commands(pair)
 	if start, network := at(all, "systemctl --no-block reload-or-restart keepalived"), at(all, "networkctl reconfigure eth0"); start < network || network < 0 {
 		t.Errorf("started at %d, the network at %d: %q", start, network, all)
 	}
 }
 
-// A mistake in the administrator's own rules stops nothing but themselves.
-func TestSetupTakesOwnRulesLast(t *testing.T) {
-	own := []string{"/etc/nftables.d/a.nft", "/etc/nftables.d/b.nft"}
-	all := commands(&setup.Answers{Hostname: "lb-a", Interface: "eth0", Peer: netip.MustParseAddr("192.0.2.12")}, own)
-	before := commands(&setup.Answers{Hostname: "lb-a", Interface: "eth0", Peer: netip.MustParseAddr("192.0.2.12")}, nil)
-	if got := all[len(before):]; len(got) != 2 || strings.Join(got[0], " ") != "nft -f "+own[0] || strings.Join(got[1], " ") != "nft -f "+own[1] {
-		t.Errorf("after the others: %q", got)
+func TestOwnFirewallRulesAreLoadedTogether(t *testing.T) {
+	dir := t.TempDir()
+	asked := filepath.Join(dir, "asked")
+	nft := "#!/bin/sh\necho \"$@\" >>" + asked + "\n[ ! -e " + dir + "/wrong.nft ] || { echo wrong.nft:1:1: syntax error >&2; exit 1; }\n"
+	if err := os.WriteFile(filepath.Join(dir, "nft"), []byte(nft), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	load := func() error { return loadOwnRules(t.Context(), filepath.Join(dir, "*.nft")) }
+	write := func(name string) {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := load(); err != nil {
+		t.Errorf("none: %v", err)
+	}
+	if _, err := os.Stat(asked); err == nil {
+		t.Error("nft is asked to load nothing")
+	}
+	write("a.nft")
+	write("b.nft")
+	if err := load(); err != nil {
+		t.Errorf("two files: %v", err)
+	}
+	if text, err := os.ReadFile(asked); err != nil || string(text) != "-f "+setup.OwnRulesLoader+"\n" {
+		t.Errorf("nft was asked %q, %v", text, err)
+	}
+	write("wrong.nft")
+	if err := load(); err == nil || !strings.Contains(err.Error(), "wrong.nft:1:1: syntax error") {
+		t.Errorf("a mistake: %v", err)
 	}
 }
 

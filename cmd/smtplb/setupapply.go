@@ -198,22 +198,31 @@ func (s *settingUp) toGroup(f *os.File) error {
 
 // start has the files take effect.
 func (s *settingUp) start(ctx context.Context, asked *setup.Asked) error {
-	own, err := filepath.Glob(setup.OwnRules)
-	if err != nil {
-		return err
-	}
-	for _, c := range commands(asked.Answers, own) {
+	for _, c := range commands(asked.Answers) {
 		if out, err := exec.CommandContext(ctx, c[0], c[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", strings.Join(c, " "), err, bytes.TrimSpace(out))
 		}
 	}
+	if err := loadOwnRules(ctx, setup.OwnRules); err != nil {
+		_, _ = fmt.Fprintf(s.std.err, "smtplb: firewall rules of your own are not in force, all others are: %v\n", err)
+	}
 	return nil
 }
 
-// commands have the files of the answers take effect, one after the other. ownRules
-// are files of the administrator's for the firewall: a mistake in them is found last,
-// and spoils nothing else.
-func commands(a *setup.Answers, ownRules []string) [][]string {
+// loadOwnRules has the firewall rules in the administrator's files take effect, if
+// there are any, as nftables.service does at a start: all of them or none.
+func loadOwnRules(ctx context.Context, pattern string) error {
+	if files, err := filepath.Glob(pattern); err != nil || len(files) == 0 {
+		return err
+	}
+	if out, err := exec.CommandContext(ctx, "nft", "-f", setup.OwnRulesLoader).CombinedOutput(); err != nil {
+		return fmt.Errorf("nft -f %s: %w: %s", setup.OwnRulesLoader, err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// commands have the files of the answers take effect, one after the other.
+func commands(a *setup.Answers) [][]string {
 	const keepalived = "keepalived.service"
 	all := [][]string{
 		{"hostname", a.Hostname},
@@ -229,9 +238,6 @@ func commands(a *setup.Answers, ownRules []string) [][]string {
 	all = append(all, []string{"systemctl", "--no-block", "reload-or-restart", "smtplb.service"})
 	if a.Peer.IsValid() {
 		all = append(all, []string{"systemctl", "--no-block", "reload-or-restart", keepalived})
-	}
-	for _, file := range ownRules {
-		all = append(all, []string{"nft", "-f", file})
 	}
 	return all
 }

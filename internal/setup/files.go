@@ -21,6 +21,8 @@ const (
 	Firewall    = "/etc/nftables.conf"
 	OwnRules    = "/etc/nftables.d/*.nft" // the administrator's own, beside those
 
+	OwnRulesLoader = "/usr/lib/smtplb/own-rules.nft" // includes them all
+
 	networkFile    = "/etc/systemd/network/05-smtplb.network"
 	keepalivedFile = "/etc/keepalived/keepalived.conf"
 	hostsFile      = "/etc/hosts"
