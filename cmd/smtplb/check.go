@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -60,8 +62,11 @@ func secretsLackOf(cfg *config.Config) (errs []error) {
 	}
 	_, err := adminToken(cfg)
 	note(err)
-	_, err = newCertificate(cfg.Admin.TLS)
+	cert, err := newCertificate(cfg.Admin.TLS)
 	note(err)
+	if text := cert.expired(time.Now()); text != "" {
+		note(errors.New(text))
+	}
 	_, err = clusterKey(&cfg.Cluster)
 	note(err)
 	return errs

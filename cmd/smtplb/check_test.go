@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A start would fail of these files, and a check says so before.
@@ -16,6 +17,7 @@ func TestCheckLooksIntoTheFilesWithSecrets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	expired := pair(t, dir, time.Now().Add(-time.Hour))
 	const base = "listeners: [{address: \"127.0.0.1:2525\", allow: [\"127.0.0.0/8\"]}]\n" +
 		"pools: [{backends: [{address: \"127.0.0.1:2601\", max_sessions: 10}]}]\n"
 	const others = "bind: 127.0.0.1:7946, peers: [\"127.0.0.2:7946\"]"
@@ -28,6 +30,7 @@ func TestCheckLooksIntoTheFilesWithSecrets(t *testing.T) {
 		{"an empty token", "admin: {token_file: " + empty + "}\n", []string{"admin.token_file: " + empty + " is empty"}},
 		{"no key", "cluster: {" + others + ", key_file: " + dir + "/none}\n", []string{"cluster.key_file: open " + dir + "/none: no such file"}},
 		{"a wrong key", "cluster: {" + others + ", key_file: " + token + "}\n", []string{"cluster.key_file: " + token + ": it is no base64"}},
+		{"an expired certificate", "admin: {tls: {cert: " + expired.Cert + ", key: " + expired.Key + "}}\n", []string{"admin.tls.cert: " + expired.Cert + ": expired at "}},
 		{"no certificate", "admin: {tls: {cert: " + dir + "/none, key: " + key + "}}\n", []string{"admin.tls.cert: open "}},
 		{"two at once", "admin: {token_file: " + empty + "}\ncluster: {" + others + ", key_file: " + empty + "}\n",
 			[]string{"admin.token_file: ", "cluster.key_file: "}},

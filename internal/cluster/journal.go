@@ -43,7 +43,7 @@ func (j *journal) read() (noted, error) {
 	if err := json.Unmarshal(text, &n); err != nil {
 		return noted{}, fmt.Errorf("%s: %w", j.file, err)
 	}
-	if n.Self != j.self {
+	if n.Self != "" && n.Self != j.self { // before it was noted, nobody's
 		return noted{}, fmt.Errorf("%s: it is of the balancer %.100q, and this one is %s", j.file, n.Self, j.self)
 	}
 	if n.Lent == nil {

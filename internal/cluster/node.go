@@ -77,8 +77,8 @@ type Node struct {
 	done sync.WaitGroup
 }
 
-// New makes a node, which does nothing yet. The error tells that what was noted cannot be read; the node is as one without a
-// journal then.
+// New makes a node, which does nothing yet. The error tells that what was noted cannot be read, or is another balancer's, and was not
+// handed over either; the node is as one without a journal then.
 func New(c Config) (*Node, error) {
 	n := &Node{
 		config: c, journal: journal{file: c.Journal, self: c.Bind.String()},
@@ -94,6 +94,9 @@ func New(c Config) (*Node, error) {
 		}
 	}
 	n.begin(handed)
+	if c.Before != nil {
+		err = nil // what was handed over says all
+	}
 	return n, err
 }
 

@@ -50,8 +50,8 @@ type shown struct {
 // Status returns what there was to see at the last tick. It waits for nothing: a tick may take as long as the disk on which it notes what
 // is lent, and who asks may have to answer keepalived.
 func (n *Node) Status() Status {
-	now := time.Now()
 	last := n.shown.Load()
+	now := time.Now()
 	st := last.Status
 	st.Peers, st.Ceilings = slices.Clone(st.Peers), slices.Clone(st.Ceilings)
 	for i, at := range last.heard {
@@ -59,11 +59,14 @@ func (n *Node) Status() Status {
 		if !at.IsZero() {
 			st.Peers[i].Silent = now.Sub(at)
 		}
+		if st.Peers[i].Reach == InReach && now.Sub(at) > near {
+			st.Peers[i].Reach = OutOfReach // no tick has told so, as one hangs
+		}
 	}
 	return st
 }
 
-// show has Status return what there is to see now.
+// show has Status return what there is to see now. The caller holds n.mu, or has the node alone.
 func (n *Node) show(now time.Time) {
 	st := &shown{Status: Status{Self: n.book.self}}
 	var others map[string]bool

@@ -3,6 +3,7 @@ package cluster
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,21 @@ func TestStatusWaitsForNoTick(t *testing.T) {
 	}
 }
 
+// Nobody is heard while a tick hangs: that is seen, though no tick tells.
+func TestStatusKnowsThatATickHangs(t *testing.T) {
+	all := freeAddresses(t, 2)
+	s := newSite(t, config(all, 0), 10)
+	old := time.Now().Add(-time.Minute)
+	s.node.shown.Store(&shown{Status: Status{Peers: []PeerStatus{{Reach: InReach}, {Reach: InReach}, {Reach: HasLeft}}}, heard: []time.Time{old, time.Now(), old}})
+	var reach []string
+	for _, p := range s.node.Status().Peers {
+		reach = append(reach, p.Reach)
+	}
+	if want := []string{OutOfReach, InReach, HasLeft}; !slices.Equal(reach, want) {
+		t.Errorf("%q, want %q", reach, want)
+	}
+}
+
 // A machine that was copied has the file of another balancer: it says nothing of what this one has lent.
 func TestTheJournalOfAnotherIsNotTaken(t *testing.T) {
 	all := freeAddresses(t, 2)
@@ -42,6 +58,14 @@ func TestTheJournalOfAnotherIsNotTaken(t *testing.T) {
 	}
 	if _, err := New(c); err != nil {
 		t.Errorf("its own: %v", err)
+	}
+	if err := os.WriteFile(c.Journal+".old", []byte(`{"process":7,"lent":{}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := c
+	before.Journal += ".old"
+	if n, err := New(before); err != nil || !n.book.knows {
+		t.Errorf("one of before it was noted whose it is: %v", err)
 	}
 	copied := config(all, 1)
 	copied.Journal = c.Journal

@@ -7,8 +7,8 @@ import { count, duration, plural } from "./format.js";
 const levels = { "in reach": "ok", "out of reach": "warn", left: "note" };
 export const reachLevel = (peer) => levels[peer.reach] ?? "warn";
 
-// whyNot is what one asks of a peer that is not simply in reach.
-export function whyNot(peer) {
+// meaning is what one asks of a peer that is not simply in reach.
+export function meaning(peer) {
   if (peer.reach === "in reach") return "";
   if (peer.reach === "left") return "it has ended in order: its share of each limit waits for it";
   if (peer.alive_for_any) return "others hear it, this one does not: its share of each limit stays with it";
@@ -28,7 +28,7 @@ export class Cluster {
     if (!cluster) return;
     const near = cluster.peers.filter((p) => p.reach === "in reach").length;
     setText(id("cluster-said"), `${cluster.self} is one of ${plural(cluster.balancers, "balancer")}; ${count(near)} of ${plural(cluster.peers.length, "other")} in reach`);
-    this.peers.show(cluster.peers, (p) => [p.name, p.reach, p.silent_seconds == null ? "never" : `${duration(p.silent_seconds)} ago`, whyNot(p)], reachLevel);
+    this.peers.show(cluster.peers, (p) => [p.name, p.reach, p.silent_seconds == null ? "never" : `${duration(p.silent_seconds)} ago`, meaning(p)], reachLevel);
     setHidden(id("limits"), cluster.limits.length === 0);
     setText(id("limits-said"), plural(cluster.limits.length, "limit"));
     const looked = id("limits").open ? cluster.limits : [];

@@ -2,7 +2,7 @@
 // title, and who listens to it instead of looking.
 
 import { count, plural } from "./format.js";
-import { reachLevel, whyNot } from "./cluster.js";
+import { reachLevel, meaning } from "./cluster.js";
 
 const levels = ["ok", "note", "warn", "bad"];
 export const worse = (a, b) => levels.indexOf(a) > levels.indexOf(b);
@@ -63,7 +63,7 @@ export function verdict(state) {
   const far = state.cluster?.peers.reduce((a, b) => (worse(reachLevel(b), reachLevel(a)) ? b : a));
   if (far && worse(reachLevel(far), top.said.level)) {
     const level = reachLevel(far);
-    const text = `balancer ${far.name} ${far.reach === "left" ? "has left" : `is ${far.reach}`}: ${whyNot(far)}; ${sum}`;
+    const text = `balancer ${far.name} ${far.reach === "left" ? "has left" : `is ${far.reach}`}: ${meaning(far)}; ${sum}`;
     return { level, word: words[level], text, title: `balancer ${far.reach}` };
   }
   if (top.said.level === "ok") return { level: "ok", word: "All is well", text: sum, title: "all is well" };
