@@ -71,29 +71,27 @@ func reachable(s *samples, bar *result.Bar, part float64, best string) {
 }
 
 // notAbove judges whether smtplb is above a rival, by the median of the differences of samples of the same turn.
-// What is above by less than the samples can tell is not decided: there the interval of the median, by resampling, has 0 in it.
 func notAbove(s *samples, rival, text, unit string) *result.Bar {
-	bar := judge("", median(s.differences(smtplb, rival)), func(got float64) bool { return got <= 0 })
-	low, high := interval(s.differences(smtplb, rival), s.block)
-	bar.Text = fmt.Sprintf("%s: at most 0 %s (median of the differences, turn by turn)", text, unit)
-	if bar.Verdict != result.NotMeasured {
-		bar.Text += fmt.Sprintf("; resampled, it is %.3g to %.3g in 95 of 100 cases", low, high)
-	}
-	if bar.Verdict == result.Missed && low <= 0 {
-		bar.Verdict = result.Undecided
-	}
-	return bar
+	text = fmt.Sprintf("%s: at most 0 %s (median of the differences, turn by turn)", text, unit)
+	return judgeMedian(text, s.differences(smtplb, rival), s.block, func(got float64) bool { return got <= 0 })
 }
 
-// below judges the median of smtplb's rounds against a limit, as notAbove does.
+// below judges the median of smtplb's rounds against a limit.
 func below(s *samples, limit float64, unit string) *result.Bar {
-	bar := judge("", s.median(smtplb), func(got float64) bool { return got < limit })
-	low, high := interval(s.of[smtplb], s.block)
-	bar.Text = fmt.Sprintf("below %.3g %s (%s)", limit, unit, perRound)
-	if bar.Verdict != result.NotMeasured {
-		bar.Text += fmt.Sprintf("; resampled, it is %.3g to %.3g in 95 of 100 cases", low, high)
+	text := fmt.Sprintf("below %.3g %s (%s)", limit, unit, perRound)
+	return judgeMedian(text, s.of[smtplb], s.block, func(got float64) bool { return got < limit })
+}
+
+// judgeMedian makes a bar of a median that must be small, with its interval by resampling. What is missed by less than the samples can
+// tell is not decided: there the interval reaches what would be met.
+func judgeMedian(text string, all []float64, block int, met func(float64) bool) *result.Bar {
+	bar := judge(text, median(all), met)
+	if bar.Verdict == result.NotMeasured {
+		return bar
 	}
-	if bar.Verdict == result.Missed && low < limit {
+	low, high := interval(all, block)
+	bar.Text += fmt.Sprintf("; resampled, it is %.3g to %.3g in 95 of 100 cases", low, high)
+	if bar.Verdict == result.Missed && met(low) {
 		bar.Verdict = result.Undecided
 	}
 	return bar
