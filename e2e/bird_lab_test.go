@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,16 @@ import (
 const (
 	birdVIP  = "10.96.0.25"
 	birdVIP6 = "fd00:96::25"
+)
+
+// Where clients come from, by what they do. The kernel gives out the same port again
+// within seconds where an address begins a hundred sessions a second, as the probes do;
+// a balancer knows that of an earlier session for a minute or two (TIME_WAIT), and
+// answers a session that moves to it as that one, in place of resetting it.
+const (
+	birdProbes = "10.99.0.2"
+	birdHolds  = "10.99.0.3"
+	birdHolds6 = "fd00:99::3"
 )
 
 type birdLab struct {
@@ -52,6 +63,7 @@ func newBirdLab(t *testing.T, balancers int) *birdLab {
 		spaces = append(spaces, fmt.Sprintf("n%d", i+1))
 	}
 	l := &birdLab{haLab: newLab(t, birdVIP, spaces, "bird", "birdc", "nft", "jq", "chrt")}
+	l.probesFrom = netip.MustParseAddr(birdProbes)
 	l.network(t)
 	l.startSink(t)
 	for i := range balancers {
@@ -80,7 +92,9 @@ func (l *birdLab) network(t *testing.T) {
 	sh("world",
 		"ip link add back type bridge", "ip address add 10.98.0.1/24 dev back", "ip link set back up",
 		"ip link add eth0 type veth peer name world netns "+l.ns("router"), "ip link set eth0 up",
-		"ip address add 10.99.0.1/24 dev eth0", "ip address add fd00:99::1/64 dev eth0 nodad")
+		"ip address add 10.99.0.1/24 dev eth0", "ip address add fd00:99::1/64 dev eth0 nodad",
+		"ip address add "+birdProbes+"/24 dev eth0", "ip address add "+birdHolds+"/24 dev eth0",
+		"ip address add "+birdHolds6+"/64 dev eth0 nodad")
 	sh("router",
 		"ip link set world up", "ip address add 10.99.0.254/24 dev world", "ip address add fd00:99::254/64 dev world nodad",
 		"ip link add front type bridge", "ip link set front up",

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +38,8 @@ type haLab struct {
 	vip    string   // what clients connect to
 	nodes  [2]*haNode
 	sink   *haProcess
+
+	probesFrom netip.Addr // zero: as the kernel has it
 }
 
 // haNode is one balancer.

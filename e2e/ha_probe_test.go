@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -32,13 +33,13 @@ func (l *haLab) probe(t *testing.T) *haProber {
 	const threads = 4
 	p := &haProber{stop: make(chan struct{})}
 	for range threads {
-		p.wg.Go(func() { p.run("/run/netns/"+l.ns("world"), l.vip+":25") })
+		p.wg.Go(func() { p.run("/run/netns/"+l.ns("world"), l.probesFrom, l.vip+":25") })
 	}
 	t.Cleanup(p.end)
 	return p
 }
 
-func (p *haProber) run(netns, target string) {
+func (p *haProber) run(netns string, from netip.Addr, target string) {
 	const pause, patience = 40 * time.Millisecond, 100 * time.Millisecond
 	leave, err := smtptest.EnterNetwork(netns)
 	if err != nil {
@@ -55,7 +56,7 @@ func (p *haProber) run(netns, target string) {
 		}
 		one := haProbe{began: time.Now()}
 		// A literal address: the socket is made by this thread, so in its namespace.
-		if client, err := smtptest.DialTimeout(target, patience); err == nil {
+		if client, err := smtptest.DialFrom(from, target, patience); err == nil {
 			text, _ := client.Greeting() // none is what there is to tell
 			one.code, _, _ = strings.Cut(strings.TrimSpace(text), " ")
 			client.Close()
