@@ -112,21 +112,23 @@ func TestGroupsKeepTheirOrder(t *testing.T) {
 	}
 }
 
-func TestBarsWord(t *testing.T) {
+func TestTheVerdictOnBars(t *testing.T) {
 	tests := []struct {
-		bars string // m met, x missed, o out of reach
-		want string
+		bars  string // m met, x missed, o out of reach, u undecided, n not measured
+		state string
+		want  string
 	}{
-		{"", "No bar was judged"},
-		{"m", "The one bar is met"},
-		{"x", "The one bar is missed"},
-		{"o", "The one bar is out of reach"},
-		{"n", "The one bar is not measured"},
-		{"u", "The one bar is undecided"},
-		{"mm", "All 2 bars are met"},
-		{"mxm", "2 of 3 bars are met"},
-		{"mxomo", "2 of 5 bars are met, 2 out of reach"},
-		{"mxomu", "2 of 5 bars are met, 1 out of reach, 1 undecided"},
+		{"", open, "No bar was judged"},
+		{"m", good, "The one bar is met"},
+		{"x", bad, "The one bar is missed"},
+		{"o", open, "The one bar is out of reach"},
+		{"n", bad, "The one bar is not measured"},
+		{"u", open, "The one bar is undecided"},
+		{"mm", good, "All 2 bars are met"},
+		{"mmo", open, "2 of 3 bars are met, 1 out of reach"},
+		{"mxm", bad, "2 of 3 bars are met"},
+		{"mxomo", bad, "2 of 5 bars are met, 2 out of reach"},
+		{"mxomu", bad, "2 of 5 bars are met, 1 out of reach, 1 undecided"},
 	}
 	verdicts := map[byte]result.Judgment{'m': result.Met, 'x': result.Missed, 'n': result.NotMeasured, 'o': result.OutOfReach, 'u': result.Undecided}
 	for _, test := range tests {
@@ -136,6 +138,9 @@ func TestBarsWord(t *testing.T) {
 		}
 		if got := barsWord(all); got != test.want {
 			t.Errorf("%s: %q, want %q", test.bars, got, test.want)
+		}
+		if got := barsState(all); got != test.state {
+			t.Errorf("%s: %q, want %q", test.bars, got, test.state)
 		}
 	}
 }

@@ -41,7 +41,7 @@ func comparisonPage(c *result.Comparison) comparisonView {
 	all := bars(c)
 	view := comparisonView{
 		heading:  comparisonHeading(c, peers),
-		Verdict:  finding{good, barsWord(all), ""},
+		Verdict:  finding{barsState(all), barsWord(all), ""},
 		Missing:  shownPeers(missingPeers(c)),
 		Groups:   chartGroups(c, peers),
 		Matrices: matrixViews(c, peers),
@@ -53,9 +53,6 @@ func comparisonPage(c *result.Comparison) comparisonView {
 	titles := map[result.Judgment][]string{}
 	for _, b := range all {
 		view.Bars = append(view.Bars, barRow{oneLine(b.Title), viewBar(&b.Bar)})
-		if b.Verdict.Failed() {
-			view.Verdict.State = bad
-		}
 		titles[b.Verdict] = append(titles[b.Verdict], oneLine(b.Title))
 	}
 	var unmet []string
@@ -66,9 +63,6 @@ func comparisonPage(c *result.Comparison) comparisonView {
 		}
 	}
 	view.Verdict.Text = strings.Join(unmet, " ")
-	if len(all) == 0 {
-		view.Verdict.State = open
-	}
 	for _, p := range peers {
 		if p == reference {
 			view.Reference = reference

@@ -128,6 +128,23 @@ func bars(c *result.Comparison) []judged {
 	return all
 }
 
+// barsState is good where every bar is met, and bad where one failed.
+func barsState(all []judged) string {
+	state := open
+	if len(all) > 0 {
+		state = good
+	}
+	for _, b := range all {
+		switch {
+		case b.Verdict.Failed():
+			return bad
+		case b.Verdict != result.Met:
+			state = open
+		}
+	}
+	return state
+}
+
 // barsWord sums up: "6 of 7 bars met".
 func barsWord(all []judged) string {
 	of := map[result.Judgment]int{}
