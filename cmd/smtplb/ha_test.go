@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -122,19 +121,22 @@ func TestHACheckTellsWhoCanHaveTheAddresses(t *testing.T) {
 // A program that goes is seen at once, and not at keepalived's next look.
 func TestHACheckEndsWhenSmtplbGoes(t *testing.T) {
 	var looks atomic.Int64
-	var stop sync.WaitGroup
+	stopped := make(chan struct{})
 	a := newAsked(t, func(a *asked) {
 		a.Ready = func() (bool, string) {
 			if looks.Add(1) == 3 {
 				over, cancel := context.WithCancel(context.Background())
 				cancel()
-				stop.Go(func() { _ = a.Shutdown(over) }) // it does not wait for answers
+				go func() {
+					_ = a.Shutdown(over) // it does not wait for answers
+					close(stopped)
+				}()
 			}
 			return true, ""
 		}
 	})
 	status, _, errs := commandIn(t, a.environ, "ha", "check", "--for", "1h")
-	stop.Wait()
+	<-stopped
 	if status != exitError || !strings.Contains(errs, "nobody answers at "+a.addr) {
 		t.Errorf("status %d, %q", status, errs)
 	}
