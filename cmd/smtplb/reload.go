@@ -44,6 +44,12 @@ func (d *daemon) obey(ctx context.Context, h *helpers) {
 		asked := order{by: "SIGHUP", answer: make(chan outcome, 1)} // nobody waits
 		select {
 		case <-ctx.Done():
+			// This process may have ended as soon as another had taken over.
+			select {
+			case <-h.hangups:
+				d.passOnReload()
+			default:
+			}
 			return
 		case <-d.names.changed:
 			d.follow(ctx)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"smtplb/internal/config"
+	"smtplb/internal/handover"
 	"smtplb/internal/resolve"
 )
 
@@ -177,5 +178,27 @@ func TestReloadNamesWhatWaitsForARestartEachTime(t *testing.T) {
 	}
 	if got := r.level.Level(); got != zapcore.WarnLevel {
 		t.Errorf("level %v", got)
+	}
+}
+
+// A process without sessions ends as soon as another has taken over: a reload that it
+// was asked for before is not lost.
+func TestAReloadIsPassedOnAtTheEnd(t *testing.T) {
+	for range 20 { // select has no favourites
+		r := newReloading(t)
+		child, err := handover.Start(t.Context(), handover.Program{Path: "/bin/sleep", Args: []string{"sleep", "60"}}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.succession.next = child
+		ended, end := context.WithCancel(t.Context())
+		end()
+		h := &helpers{hangups: make(chan struct{}, 1), upgrades: make(chan struct{})}
+		h.hangups <- struct{}{}
+		r.obey(ended, h)
+		child.Kill()
+		if n := r.lines.FilterMessage("reload: passed on").Len(); n != 1 {
+			t.Fatalf("passed on %d times, want 1", n)
+		}
 	}
 }
