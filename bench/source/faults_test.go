@@ -58,7 +58,8 @@ func TestTargetThatDoesNotListen(t *testing.T) {
 }
 
 // saying answers each command with the next of replies, and closes after the
-// last. The greeting is the first.
+// last. The greeting is the first. An empty one reads the command and says nothing:
+// closed with a command unread, the connection would be reset.
 func saying(t *testing.T, replies ...string) *smtptest.Relay {
 	t.Helper()
 	return smtptest.Start(t, smtptest.Script{Raw: func(c net.Conn) {
@@ -91,19 +92,19 @@ func TestEveryStepHasItsFailures(t *testing.T) {
 		refused, unsure, sent int64 // of one message; none: unsent
 	}{
 		"EHLO refused, QUIT follows": {[]string{greets, "550 5.7.1 not you\r\n", bye}, "reply_5xx", "ehlo", "550 5.7.1 not you", 0, 0, 0},
-		"EHLO closed":                {[]string{greets}, "closed", "ehlo", "connection closed", 0, 0, 0},
+		"EHLO closed":                {[]string{greets, ""}, "closed", "ehlo", "connection closed", 0, 0, 0},
 		"MAIL refused":               {[]string{greets, hello, "452 4.3.1 full\r\n", good, bye}, "reply_4xx", "mail", "452 4.3.1 full", 1, 0, 0},
 		"MAIL refused with 421":      {[]string{greets, hello, "421 4.3.2 stopping\r\n"}, "reply_4xx", "mail", "421 4.3.2 stopping", 1, 0, 0},
 		"RCPT refused":               {[]string{greets, hello, good, "550 5.1.1 nobody\r\n", good, bye}, "reply_5xx", "rcpt", "550 5.1.1 nobody", 1, 0, 0},
 		"RCPT cut off":               {[]string{greets, hello, good, "25"}, "closed", "rcpt", "connection closed", 0, 0, 0},
 		"DATA refused":               {[]string{greets, hello, good, good, "451 4.3.0 later\r\n", good, bye}, "reply_4xx", "data", "451 4.3.0 later", 1, 0, 0},
 		"DATA misunderstood":         {[]string{greets, hello, good, good, good}, "reply_unexpected", "data", "250 2.0.0 ok", 0, 0, 0},
-		"DATA closed":                {[]string{greets, hello, good, good}, "closed", "data", "connection closed", 0, 0, 0},
+		"DATA closed":                {[]string{greets, hello, good, good, ""}, "closed", "data", "connection closed", 0, 0, 0},
 		"content refused":            {[]string{greets, hello, good, good, goes, "552 5.3.4 too big\r\n", good, bye}, "reply_5xx", "content", "552 5.3.4 too big", 1, 0, 0},
-		"content closed":             {[]string{greets, hello, good, good, goes}, "closed", "content", "connection closed", 0, 1, 0},
+		"content closed":             {[]string{greets, hello, good, good, goes, ""}, "closed", "content", "connection closed", 0, 1, 0},
 		"content answered in Greek":  {[]string{greets, hello, good, good, goes, "\u039d\u03b1\u03b9\r\n"}, "not_smtp", "content", "no SMTP reply: \"\\u039d\\u03b1\\u03b9\\r\"", 0, 1, 0},
 		"RSET refused":               {[]string{greets, hello, "452 4.3.1 full\r\n", "500 what\r\n", bye}, "", "", "", 1, 0, 0},
-		"QUIT closed":                {[]string{greets, hello, good, good, goes, good}, "closed", "quit", "connection closed", 0, 0, 1},
+		"QUIT closed":                {[]string{greets, hello, good, good, goes, good, ""}, "closed", "quit", "connection closed", 0, 0, 1},
 		"QUIT refused":               {[]string{greets, hello, good, good, goes, good, "500 no\r\n"}, "reply_5xx", "quit", "500 no", 0, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
