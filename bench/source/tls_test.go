@@ -123,7 +123,7 @@ func TestHandshakeThatFailsIsATLSFailure(t *testing.T) {
 		class, reply string
 	}{
 		"no TLS behind the offer": {[]string{greets, offer, "220 go\r\n", "421 4.7.0 what\r\n"}, "tls", "first record does not look like a TLS handshake"},
-		"closed":                  {[]string{greets, offer, "220 go\r\n"}, "closed", ""},
+		"closed":                  {[]string{greets, offer, "220 go\r\n", ""}, "closed", ""},
 		"refused":                 {[]string{greets, offer, "454 4.7.0 no certificate today\r\n", bye}, "reply_4xx", "454 4.7.0 no certificate today"},
 	} {
 		t.Run(name, func(t *testing.T) {
